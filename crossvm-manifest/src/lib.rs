@@ -1,0 +1,37 @@
+//! The topology of a crossvm system as plain data: virtual machines, native components and the connections between
+//! them, in the compact form that a bare-metal VMM reads.
+//!
+//! ```text
+//!  command line / manifest ──▶ Topology ──encode──▶ bytes in memory ──decode──▶ Topology ──▶ the VMM composes it
+//!        (host tool)                                 (postcard)                  (no_std, no alloc)
+//! ```
+//!
+//! [`Topology::check`] refuses what no VMM could compose: it runs on the host before anything boots, and once more in the VMM.
+//!
+//! ```
+//! use crossvm_manifest::{Component, ComponentKind, Connection, End, Peer, Topology, text};
+//!
+//! let mut topology = Topology::default();
+//! topology.components.push(Component { name: text("mirror")?, kind: ComponentKind::Reverse }).ok();
+//! let mut bytes = [0; 256];
+//! let encoded = topology.encode(&mut bytes)?;
+//! assert_eq!(Topology::decode(encoded)?, topology);
+//! # Ok::<(), crossvm_manifest::Error>(())
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
+)]
+
+mod check;
+mod compact;
+mod topology;
+
+pub use check::Problem;
+pub use compact::{Error, FORMAT_VERSION};
+pub use topology::{
+    Component, ComponentKind, Connection, End, Image, MAX_COMMAND_LINE, MAX_COMPONENTS, MAX_CONNECTIONS, MAX_NAME, MAX_VMS, Peer, Rights,
+    Topology, Vm, text,
+};
