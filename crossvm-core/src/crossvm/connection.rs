@@ -1,0 +1,178 @@
+//! What a connection is given by, and what is kept of it.
+
+use core::fmt;
+
+use heapless::Vec;
+
+use super::{Backend, ConnectionId, CrossVm, EventRegisters};
+use crate::device::{MAX_DATAPORTS, Name};
+use crate::{BarIndex, Bdf, Dataport, EventId, FrameSize, GuestAddr, Irq, Rights};
+
+/// How a connection interrupts its guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum InterruptMode {
+    /// A line of its own.
+    #[default]
+    OwnLine,
+    /// One line for all connections of the VM that say so.
+    SharedLine,
+}
+
+/// A dataport and what the guest may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataportEnd<D> {
+    /// The memory.
+    pub dataport: D,
+    /// The guest's rights.
+    pub rights: Rights,
+}
+
+/// A connection to install.
+#[derive(Debug, Clone)]
+pub struct Connection<D, K> {
+    /// The name that the guest reads.
+    pub name: Name,
+    /// The dataports: BAR1, BAR2, ….
+    pub dataports: Vec<DataportEnd<D>, MAX_DATAPORTS>,
+    /// Signals the peer when the guest writes EMIT. `None`: EMIT does nothing.
+    pub emit: Option<K>,
+    /// The id under which the peer's events arrive. `None`: none arrive.
+    pub event: Option<EventId>,
+    /// How the guest is interrupted.
+    pub interrupt: InterruptMode,
+}
+
+impl<D, K> Connection<D, K> {
+    /// A connection with neither dataports nor events.
+    #[must_use]
+    pub const fn new(name: Name) -> Self {
+        Self { name, dataports: Vec::new(), emit: None, event: None, interrupt: InterruptMode::OwnLine }
+    }
+
+    /// With one dataport more.
+    ///
+    /// # Errors
+    /// [`TooManyDataports`] where there are [`MAX_DATAPORTS`] already.
+    pub fn with_dataport(mut self, dataport: D, rights: Rights) -> Result<Self, TooManyDataports> {
+        self.dataports.push(DataportEnd { dataport, rights }).map_err(|_| TooManyDataports)?;
+        Ok(self)
+    }
+
+    /// With EMIT signalling `notifier`.
+    #[must_use]
+    pub fn with_emit(mut self, notifier: K) -> Self {
+        self.emit = Some(notifier);
+        self
+    }
+
+    /// With the peer's events arriving under `id`.
+    #[must_use]
+    pub fn with_event(mut self, id: EventId) -> Self {
+        self.event = Some(id);
+        self
+    }
+
+    /// Interrupting as `mode` says.
+    #[must_use]
+    pub fn with_interrupt(mut self, mode: InterruptMode) -> Self {
+        self.interrupt = mode;
+        self
+    }
+}
+
+/// A connection holds [`MAX_DATAPORTS`] dataports at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyDataports;
+
+impl fmt::Display for TooManyDataports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a connection holds {MAX_DATAPORTS} dataports at most")
+    }
+}
+
+impl core::error::Error for TooManyDataports {}
+
+/// A dataport behind its BAR.
+#[derive(Debug)]
+pub(super) struct Region<D> {
+    pub(super) dataport: D,
+    pub(super) rights: Rights,
+    pub(super) bar: BarIndex,
+    /// The true size rounded up to a power of two.
+    pub(super) bar_size: FrameSize,
+    /// Where the frames are mapped now.
+    pub(super) mapped_at: Option<GuestAddr>,
+}
+
+/// An installed connection.
+#[derive(Debug)]
+pub(super) struct Slot<P, D, K> {
+    pub(super) name: Name,
+    pub(super) bdf: Bdf,
+    /// Index into the table of lines.
+    pub(super) line: usize,
+    pub(super) interrupt: InterruptMode,
+    /// Whether this function asserts its line.
+    pub(super) asserting: bool,
+    pub(super) page: P,
+    /// Where the event registers are mapped now.
+    pub(super) events_at: Option<GuestAddr>,
+    pub(super) regions: Vec<Region<D>, MAX_DATAPORTS>,
+    pub(super) emit: Option<K>,
+    pub(super) event: Option<EventId>,
+    pub(super) emitted: u64,
+    pub(super) received: u64,
+    pub(super) dropped: u64,
+}
+
+/// Where a BAR of a connection is, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BarStatus {
+    /// The BAR.
+    pub bar: BarIndex,
+    /// Its size.
+    pub size: FrameSize,
+    /// Where it is mapped now; `None`: the guest does not reach it.
+    pub mapped_at: Option<GuestAddr>,
+}
+
+/// What there is to tell about an installed connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub name: Name,
+    /// Its PCI function.
+    pub bdf: Bdf,
+    /// Its interrupt line.
+    pub irq: Option<Irq>,
+    /// Emits of the guest that were delivered, since `install`.
+    pub emitted: u64,
+    /// Events of the peer that were counted, since `install`. Signals that coalesced on their way count once.
+    pub received: u64,
+    /// Emits of the guest that could not be delivered, since `install`.
+    pub dropped: u64,
+    /// The guest's COUNT register.
+    pub count: u32,
+    /// Its BARs, the event registers first.
+    pub bars: Vec<BarStatus, { MAX_DATAPORTS + 1 }>,
+}
+
+impl<B: Backend, D: Dataport, K, const N: usize> CrossVm<B, D, K, N> {
+    /// What there is to tell about a connection, or `None` where there is none of this id.
+    #[must_use]
+    pub fn status(&self, id: ConnectionId) -> Option<Status> {
+        let slot = self.slot(id)?;
+        let events = BarStatus { bar: BarIndex::ALL[0], size: self.config.event_bar.size(), mapped_at: slot.events_at };
+        let regions = slot.regions.iter().map(|region| BarStatus { bar: region.bar, size: region.bar_size, mapped_at: region.mapped_at });
+        Some(Status {
+            name: slot.name,
+            bdf: slot.bdf,
+            irq: self.lines.get(slot.line).and_then(Option::as_ref).map(|line| line.irq),
+            emitted: slot.emitted,
+            received: slot.received,
+            dropped: slot.dropped,
+            count: EventRegisters(&slot.page).count(),
+            bars: core::iter::once(events).chain(regions).collect(),
+        })
+    }
+}

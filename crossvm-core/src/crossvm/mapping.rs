@@ -1,0 +1,158 @@
+//! Keeps what is mapped equal to what the guest's configuration says.
+
+use super::{ApplyError, Backend, ConnectionId, CrossVm, PageOf, Region, Slot};
+use crate::{
+    BarIndex, ConfigEffect, Dataport, ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, Mapping, MemoryType, PciSpace, Rights,
+};
+
+type MemoryError<B> = <<B as Backend>::Memory as ErrorType>::Error;
+type FrameOf<B> = <<B as Backend>::Memory as GuestMemory>::Frame;
+
+/// A frame that could not be mapped.
+pub(super) struct MapFailure<E> {
+    pub(super) bar: BarIndex,
+    pub(super) at: GuestAddr,
+    pub(super) error: E,
+}
+
+impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, D, K, N> {
+    /// Applies what a configuration write caused: BARs are mapped where they are decoded now and nowhere else, lines follow INTX_DISABLE.
+    /// Effects of functions that are not connections are welcome: they may hide or uncover a BAR.
+    ///
+    /// # Errors
+    /// [`ApplyError`] with the first failure of a backend; the rest is applied, and [`CrossVm::refresh`] tries again.
+    pub fn apply(&mut self, backend: &mut B, effect: ConfigEffect) -> Result<(), ApplyError<B>> {
+        match effect {
+            ConfigEffect::BarMoved { .. } => self.sync_mappings(backend),
+            ConfigEffect::Command { bdf, before, after } => {
+                let mapped = if before.memory_decode == after.memory_decode { Ok(()) } else { self.sync_mappings(backend) };
+                let line = match self.by_bdf(bdf) {
+                    Some(id) => self.update_line(backend, id).map_err(ApplyError::Line),
+                    None => Ok(()),
+                };
+                mapped.and(line)
+            }
+        }
+    }
+
+    /// Tries again what a backend refused before: mappings and interrupt levels.
+    ///
+    /// # Errors
+    /// [`ApplyError`] with the first failure.
+    pub fn refresh(&mut self, backend: &mut B) -> Result<(), ApplyError<B>> {
+        let mapped = self.sync_mappings(backend);
+        mapped.and(self.drive_lines(backend).map_err(ApplyError::Line))
+    }
+
+    /// Unmaps every BAR that is not where it is decoded, then maps every BAR that is decoded and not mapped. In this order, since a BAR
+    /// may move to where another was.
+    pub(super) fn sync_mappings(&mut self, backend: &mut B) -> Result<(), ApplyError<B>> {
+        let event_size = self.config.event_bar.size();
+        for slot in self.slots.iter_mut().flatten() {
+            slot.unmap_strays(backend, event_size);
+        }
+        let mut result = Ok(());
+        for slot in self.slots.iter_mut().flatten() {
+            let bdf = slot.bdf;
+            let mapped = slot.map_decoded(backend, event_size);
+            result = result.and(mapped.map_err(|MapFailure { bar, at, error }| ApplyError::Map { bdf, bar, at, error }));
+        }
+        self.index_event_bars();
+        result
+    }
+
+    /// Makes the table by which accesses find their connection.
+    pub(super) fn index_event_bars(&mut self) {
+        self.event_bars =
+            (0..).map(ConnectionId).zip(&self.slots).filter_map(|(id, slot)| slot.as_ref()?.events_at.map(|at| (at, id))).collect();
+        self.event_bars.sort_unstable();
+    }
+}
+
+impl<P, D, K> Slot<P, D, K> {
+    /// Maps what is decoded and not mapped. Goes on after a failure and returns the first.
+    pub(super) fn map_decoded<B>(&mut self, backend: &mut B, event_size: FrameSize) -> Result<(), MapFailure<MemoryError<B>>>
+    where
+        B: Backend,
+        D: Dataport<Frame = FrameOf<B>>,
+        B::Memory: GuestMemory<EventPage = P>,
+        P: EventPage<Frame = FrameOf<B>>,
+    {
+        let mut result = Ok(());
+        let events = BarIndex::ALL[0];
+        if let (None, Some(at)) = (self.events_at, backend.pci().decoded(self.bdf, events)) {
+            let mapping = Mapping { size: event_size, rights: Rights::Read, memory_type: MemoryType::WriteBack };
+            match backend.memory().map(at, self.page.frame(), mapping) {
+                Ok(()) => self.events_at = Some(at),
+                Err(error) => result = Err(MapFailure { bar: events, at, error }),
+            }
+        }
+        for region in &mut self.regions {
+            if let (None, Some(at)) = (region.mapped_at, backend.pci().decoded(self.bdf, region.bar)) {
+                result = result.and(region.map(backend.memory(), at));
+            }
+        }
+        result
+    }
+
+    /// Unmaps what is mapped elsewhere than where it is decoded.
+    fn unmap_strays<B>(&mut self, backend: &mut B, event_size: FrameSize)
+    where
+        B: Backend,
+        D: Dataport<Frame = FrameOf<B>>,
+    {
+        if let Some(at) = self.events_at
+            && backend.pci().decoded(self.bdf, BarIndex::ALL[0]) != Some(at)
+        {
+            backend.memory().unmap(at, event_size);
+            self.events_at = None;
+        }
+        for region in &mut self.regions {
+            if region.mapped_at.is_some() && backend.pci().decoded(self.bdf, region.bar) != region.mapped_at {
+                region.unmap(backend.memory());
+            }
+        }
+    }
+
+    /// Unmaps everything.
+    pub(super) fn unmap_all<B>(&mut self, backend: &mut B, event_size: FrameSize)
+    where
+        B: Backend<Memory: GuestMemory<EventPage = P>>,
+        D: Dataport<Frame = FrameOf<B>>,
+        PageOf<B>: EventPage,
+    {
+        if let Some(at) = self.events_at.take() {
+            backend.memory().unmap(at, event_size);
+        }
+        for region in &mut self.regions {
+            region.unmap(backend.memory());
+        }
+    }
+}
+
+impl<D: Dataport> Region<D> {
+    /// Maps all frames from `at` on, or none.
+    fn map<M: GuestMemory<Frame = D::Frame>>(&mut self, memory: &mut M, at: GuestAddr) -> Result<(), MapFailure<M::Error>> {
+        let size = self.dataport.frame_size();
+        let mapping = Mapping { size, rights: self.rights, memory_type: self.dataport.memory_type() };
+        for (mapped, (frame, frame_at)) in self.dataport.frames().iter().zip(addresses(at, size)).enumerate() {
+            if let Err(error) = memory.map(frame_at, frame, mapping) {
+                addresses(at, size).take(mapped).for_each(|earlier| memory.unmap(earlier, size));
+                return Err(MapFailure { bar: self.bar, at: frame_at, error });
+            }
+        }
+        self.mapped_at = Some(at);
+        Ok(())
+    }
+
+    fn unmap<M: GuestMemory>(&mut self, memory: &mut M) {
+        let Some(at) = self.mapped_at.take() else { return };
+        let size = self.dataport.frame_size();
+        addresses(at, size).take(self.dataport.frames().len()).for_each(|frame_at| memory.unmap(frame_at, size));
+    }
+}
+
+/// The addresses of consecutive frames from `at` on.
+fn addresses(at: GuestAddr, size: FrameSize) -> impl Iterator<Item = GuestAddr> {
+    core::iter::successors(Some(at), move |at| at.checked_add(size.bytes()))
+}

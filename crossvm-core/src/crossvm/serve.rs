@@ -1,0 +1,166 @@
+//! Serving a guest's accesses and its peers' events.
+
+use super::install::true_size;
+use super::{Backend, ConnectionId, CrossVm, EventRegisters, ServeError};
+use crate::device::RegisterWrite;
+use crate::{Dataport, ErrorType, EventSet, GuestAccess, GuestAddr, GuestRange, Notifier, Rights};
+
+/// What became of a guest's access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The address belongs to no connection. The VMM goes on as for any address that nothing answers.
+    NotOurs,
+    /// The load gives this value, zero-extended.
+    Read(u64),
+    /// The store changed the event counter, and the interrupt line with it.
+    Written(ConnectionId),
+    /// The peer was signalled.
+    Emitted(ConnectionId),
+    /// The store has no effect, by the device's definition.
+    Ignored,
+    /// The memory is mapped with the rights needed (another vCPU has just mapped it): the guest executes the instruction again.
+    Retry,
+}
+
+/// Where an address lies.
+enum Place {
+    Events {
+        id: ConnectionId,
+        base: GuestAddr,
+        offset: u64,
+    },
+    /// Behind a dataport's BAR. `backed`: within the true size, so that a frame is mapped.
+    Dataport {
+        rights: Rights,
+        backed: bool,
+    },
+    Nowhere,
+}
+
+type Served<B, K> = Result<Outcome, ServeError<<K as ErrorType>::Error, <<B as Backend>::Interrupts as ErrorType>::Error>>;
+
+impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
+    /// Serves one access of the guest that trapped. Constant work: the address is found among at most `N` by binary search.
+    ///
+    /// A register is written by a store that starts at its offset, whatever its width; all else that is stored to the event registers is
+    /// ignored. Of stores that cannot be decoded, those that cover EMIT emit. Behind a dataport's true size, loads give zero.
+    ///
+    /// # Errors
+    /// [`ServeError`] where a backend failed. The access is done for the guest all the same.
+    pub fn handle(&mut self, backend: &mut B, access: GuestAccess) -> Served<B, K> {
+        match access {
+            GuestAccess::Read { at, width } => Ok(match self.find(at) {
+                Place::Events { id, offset, .. } => {
+                    Outcome::Read(self.slot(id).map_or(0, |slot| EventRegisters(&slot.page).read(offset, width)))
+                }
+                Place::Dataport { backed: true, .. } => Outcome::Retry,
+                Place::Dataport { backed: false, .. } => Outcome::Read(0),
+                Place::Nowhere => Outcome::NotOurs,
+            }),
+            GuestAccess::Write { at, width, value } => match self.find(at) {
+                Place::Events { id, offset, .. } => self.write(backend, id, self.config.profile.decode_write(offset, width, value)),
+                Place::Dataport { rights: Rights::ReadWrite, backed: true } => Ok(Outcome::Retry),
+                Place::Dataport { .. } => Ok(Outcome::Ignored),
+                Place::Nowhere => Ok(Outcome::NotOurs),
+            },
+            GuestAccess::UndecodedWrite(range) => self.undecoded_write(backend, range),
+            GuestAccess::UndecodedRead(range) => Ok(match self.find(range.start()) {
+                Place::Dataport { backed: true, .. } => Outcome::Retry,
+                Place::Nowhere => Outcome::NotOurs,
+                _ => Outcome::Ignored,
+            }),
+        }
+    }
+
+    /// Takes the peers' events: every id in `events` adds one to its connection's COUNT and interrupts the guest. Gives back the ids that
+    /// belong to no connection. Work in the number of ids.
+    ///
+    /// # Errors
+    /// The first failure of the interrupt controller. All events are counted all the same; [`CrossVm::refresh`] tries the line again.
+    pub fn consume(&mut self, backend: &mut B, events: EventSet) -> Result<EventSet, <B::Interrupts as ErrorType>::Error> {
+        let mut rest = events;
+        let mut unknown = EventSet::EMPTY;
+        let mut result = Ok(());
+        while let Some(event) = rest.take_lowest() {
+            let id = self.by_event.get(usize::from(event.bit())).copied().flatten();
+            let Some((id, slot)) = id.and_then(|id| Some((id, self.slot_mut(id)?))) else {
+                unknown = unknown.with(event);
+                continue;
+            };
+            slot.received = slot.received.saturating_add(1);
+            EventRegisters(&slot.page).add_event();
+            result = result.and(self.update_line(backend, id));
+        }
+        result.map(|()| unknown)
+    }
+
+    fn write(&mut self, backend: &mut B, id: ConnectionId, write: RegisterWrite) -> Served<B, K> {
+        match write {
+            RegisterWrite::Emit => self.emit(id),
+            RegisterWrite::SetCount(count) => self.change_count(backend, id, |registers| registers.set_count(count)),
+            RegisterWrite::Acknowledge(events) => self.change_count(backend, id, |registers| registers.acknowledge(events)),
+            RegisterWrite::Ignored => Ok(Outcome::Ignored),
+        }
+    }
+
+    fn change_count(
+        &mut self,
+        backend: &mut B,
+        id: ConnectionId,
+        change: impl FnOnce(EventRegisters<'_, super::PageOf<B>>),
+    ) -> Served<B, K> {
+        let Some(slot) = self.slot(id) else { return Ok(Outcome::Ignored) };
+        change(EventRegisters(&slot.page));
+        self.update_line(backend, id).map_err(ServeError::Line)?;
+        Ok(Outcome::Written(id))
+    }
+
+    fn emit(&mut self, id: ConnectionId) -> Served<B, K> {
+        let profile = self.config.profile;
+        let Some(slot) = self.slot_mut(id) else { return Ok(Outcome::Ignored) };
+        let Some(peer) = &slot.emit else { return Ok(Outcome::Ignored) };
+        match peer.notify() {
+            Ok(()) => {
+                slot.emitted = slot.emitted.saturating_add(1);
+                Ok(Outcome::Emitted(id))
+            }
+            Err(error) => {
+                slot.dropped = slot.dropped.saturating_add(1);
+                EventRegisters(&slot.page).add_dropped(profile);
+                Err(ServeError::Notify(error))
+            }
+        }
+    }
+
+    fn undecoded_write(&mut self, backend: &mut B, range: GuestRange) -> Served<B, K> {
+        match self.find(range.start()) {
+            // EMIT is the page's first register: only a store from there on, or from in front of the page, covers it.
+            Place::Events { id, base, .. } if range.contains(base) => self.write(backend, id, RegisterWrite::Emit),
+            Place::Dataport { rights: Rights::ReadWrite, backed: true } => Ok(Outcome::Retry),
+            Place::Events { .. } | Place::Dataport { .. } => Ok(Outcome::Ignored),
+            Place::Nowhere => match self.find(range.last()) {
+                Place::Events { id, .. } => self.write(backend, id, RegisterWrite::Emit),
+                _ => Ok(Outcome::NotOurs),
+            },
+        }
+    }
+
+    /// Event registers first, by binary search; dataports only trap behind their true size or on a store to a read-only one.
+    fn find(&self, address: GuestAddr) -> Place {
+        let above = self.event_bars.partition_point(|(base, _)| *base <= address);
+        if let Some((base, id)) = above.checked_sub(1).and_then(|index| self.event_bars.get(index))
+            && let Some(offset) = address.offset_from(*base)
+            && offset < self.config.event_bar.size().bytes()
+        {
+            return Place::Events { id: *id, base: *base, offset };
+        }
+        for region in self.slots.iter().flatten().flat_map(|slot| &slot.regions) {
+            if let Some(offset) = region.mapped_at.and_then(|base| address.offset_from(base))
+                && offset < region.bar_size.bytes()
+            {
+                return Place::Dataport { rights: region.rights, backed: offset < true_size(&region.dataport) };
+            }
+        }
+        Place::Nowhere
+    }
+}
