@@ -1,2 +1,49 @@
-//! Work in progress.
+//! PCI configuration space as a state machine: what a guest finds, sizes, moves and switches, without touching anything.
+//!
+//! ```text
+//!  guest's load or store
+//!        │ trap
+//!        ▼
+//!  Ecam::decode ──▶ (Bdf, ConfigAccess) ──▶ PciBus::read ──▶ value
+//!                                           PciBus::write ─▶ ConfigEffect ──▶ CrossVm::apply ──▶ backend maps, unmaps, drives lines
+//! ```
+//!
+//! | where | what |
+//! | --- | --- |
+//! | [`spec`] | registers of a type 0 header, with sections of PCI 3.0 |
+//! | [`PciBus`] | host bridge, functions, BAR placement and decoding, interrupt wires |
+//! | [`Ecam`] | memory-mapped configuration accesses |
+//! | `fdt` (feature) | the bridge's device tree node |
+//!
+//! ```
+//! use crossvm_core::{ConfigAccess, GuestAddr, GuestRange, PciSpace, Width};
+//! use crossvm_pci::{Ecam, HostBridge, PciBus};
+//!
+//! let window = GuestRange::new(GuestAddr::new(0x1000_0000), 0x2eff_0000).unwrap();
+//! let bus: PciBus<8> = PciBus::new(HostBridge::default(), window);
+//! let ecam = Ecam::new(GuestAddr::new(0x3f00_0000), 16).unwrap();
+//! // The guest reads the ids of 00:00.0, and then those of a function that is not there.
+//! assert_eq!(ecam.read(&bus, GuestAddr::new(0x3f00_0000), Width::U32), Some(0x0008_1b36));
+//! assert_eq!(ecam.read(&bus, GuestAddr::new(0x3f00_8000), Width::U32), Some(0xffff_ffff));
+//! ```
 #![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
+)]
+
+#[cfg(test)]
+extern crate std;
+
+mod bus;
+mod ecam;
+#[cfg(feature = "fdt")]
+pub mod fdt;
+mod function;
+mod lane;
+mod placement;
+pub mod spec;
+
+pub use bus::{HostBridge, PciBus, PciError};
+pub use ecam::Ecam;
