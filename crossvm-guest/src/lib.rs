@@ -1,1 +1,86 @@
-//! Work in progress.
+//! The guest's side of crossvm on Linux: connections found, bound, and used from user space, on the kernel's stock
+//! `uio_pci_generic`. No kernel module of ours is needed.
+//!
+//! ```text
+//!  /sys/bus/pci/devices ──▶ System ──▶ Function ──▶ Connection ──▶ EventPage   emit, count, take
+//!   (PCI 1af4:a111)           │                        │  │          resource0
+//!                             │ bind                   │  └──────▶ Dataport     read, write
+//!                             ▼                        │             resourceN_wc, else resourceN
+//!                      uio_pci_generic                 └─────────▶ Waiter       wait
+//!                                                                    /dev/uioN, config
+//! ```
+//!
+//! ```no_run
+//! use crossvm_guest::{DataportIndex, Patience, Scope, System};
+//! use std::time::Duration;
+//!
+//! let system = System::default();
+//! system.bind(Scope::Free)?;
+//! let connection = system.open("reverse")?;
+//! let dataport = connection.dataport(DataportIndex::FIRST)?;
+//! let mut waiter = connection.waiter()?;
+//!
+//! dataport.write(0, b"stressed\n")?;
+//! connection.emit();
+//! if waiter.wait(Patience::default().timeout(Duration::from_secs(1)))?.is_some() {
+//!     let mut answer = [0; 9];
+//!     dataport.read(dataport.size() / 2, &mut answer)?;
+//!     assert_eq!(&answer, b"desserts\n");
+//! }
+//! # Ok::<(), crossvm_guest::Error>(())
+//! ```
+//!
+//! # Order
+//!
+//! Dataports and event registers are different kinds of memory here (arm64: Normal non-cacheable or Device; x86: write combining
+//! and uncached), which the fences of [`core::sync::atomic`] are not made to order. This library uses the instructions that do:
+//!
+//! | where | arm64 | x86 | RISC-V | what it gives |
+//! | --- | --- | --- | --- | --- |
+//! | before EMIT, and after COUNT was cleared | `dsb sy` | `mfence` | `fence iorw, iorw` | what was written to a dataport is there, and what was read from it was read, before the peer is told |
+//! | after COUNT was read | `dmb ld` | `lfence` | `fence iorw, iorw` | what the peer wrote before it emitted is seen by the reads that follow |
+//!
+//! So a program writes, then [emits](EventPage::emit); the peer [takes](EventPage::take) the event, then reads. It needs no fence of its
+//! own.
+//!
+//! # Cacheability
+//!
+//! Linux maps a sysfs `resourceN_wc` as Normal non-cacheable memory on arm64, and `resourceN` as Device memory. Dataports are mapped
+//! through the first where it exists, and either is read and written in aligned words only, because Device memory faults on unaligned
+//! accesses. On processors with FEAT_S2FWB the VM monitor makes both cacheable; elsewhere the peer's view of the memory must not be
+//! cached either, or it must clean and invalidate its cache. Uncached memory is slow to read: read a value once.
+//!
+//! # Trust
+//!
+//! The device's contents come from the VM monitor and a dataport's from the peer. Neither can make this library panic or touch memory
+//! outside a map: names, counts and sizes are checked when a connection is opened, and every access is checked against its map.
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod address;
+mod bar;
+mod bind;
+mod connection;
+mod dataport;
+mod error;
+mod event_page;
+mod map;
+mod rights;
+pub mod spec;
+mod system;
+mod uio;
+pub mod wait;
+mod words;
+
+pub use address::PciAddress;
+pub use bar::{Bar, Bars};
+pub use bind::{Bound, Scope};
+pub use connection::{Connection, Waiter};
+pub use dataport::{Caching, Dataport, DataportIndex, DataportInfo};
+pub use error::{Error, Fault};
+pub use event_page::{EventCount, EventPage, Profile};
+pub use rights::Rights;
+pub use system::{Function, System};
+pub use uio::Uio;
+pub use wait::{Patience, Taken};

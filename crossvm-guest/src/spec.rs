@@ -1,0 +1,125 @@
+//! The connection device as the guest sees it: PCI identity, event registers, and the bits of PCI configuration space that
+//! the guest's side touches. Layouts and numbers only.
+//!
+//! All registers are little endian and are accessed with one aligned access of their own width.
+
+use bitfield_struct::bitfield;
+
+/// PCI vendor id of a connection.
+pub const VENDOR: u16 = 0x1af4;
+/// PCI device id of a connection.
+pub const DEVICE: u16 = 0xa111;
+
+/// EMIT, u32: a write of any value signals the peer. Reads as zero.
+pub const EMIT: usize = 0x00;
+/// COUNT, u32: events since they were last taken. A write replaces the value.
+pub const COUNT: usize = 0x04;
+/// NAME: the connection's name, ASCII, padded with zeros.
+pub const NAME: usize = 0x08;
+/// Length of NAME in bytes.
+pub const NAME_LENGTH: usize = 48;
+/// End of the registers that every device has; the smallest BAR 0.
+pub const BASIC_END: usize = 0x40;
+
+/// SIGNATURE, u32: reads as [`SIGNATURE_VALUE`] where the extended registers exist.
+pub const SIGNATURE: usize = 0x40;
+/// What SIGNATURE holds: "xvm1".
+pub const SIGNATURE_VALUE: u32 = u32::from_le_bytes(*b"xvm1");
+/// VERSION, u32: 1; a later version only adds registers.
+pub const VERSION: usize = 0x44;
+/// ACK, u32: a write of n makes COUNT max(COUNT - n, 0) in one step, so that no event that came meanwhile is forgotten.
+pub const ACK: usize = 0x48;
+/// DROPPED, u32: emits that could not be delivered.
+pub const DROPPED: usize = 0x4c;
+/// DATAPORTS, u32: how many dataports there are.
+pub const DATAPORTS: usize = 0x50;
+/// First dataport record: true size in bytes (u64), [`RightsRegister`] (u32), reserved (u32).
+pub const DATAPORT_RECORDS: usize = 0x58;
+/// Length of one dataport record.
+pub const DATAPORT_RECORD_LENGTH: usize = 16;
+/// Offset of the rights in a dataport record.
+pub const DATAPORT_RECORD_RIGHTS: usize = 8;
+/// Most dataports of one connection: BAR 1 to BAR 5.
+pub const MAX_DATAPORTS: usize = 5;
+/// End of the extended registers.
+pub const EXTENDED_END: usize = DATAPORT_RECORDS + MAX_DATAPORTS * DATAPORT_RECORD_LENGTH;
+
+/// Number of base address registers of a type 0 function (PCI 3.0, 6.2.5.1).
+pub const BARS: usize = 6;
+/// Offset of the command register in configuration space (PCI 3.0, 6.2.2).
+pub const COMMAND: u64 = 4;
+
+/// The rights that a connection gives this end on a dataport.
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct RightsRegister {
+    /// This end may read.
+    pub read: bool,
+    /// This end may write.
+    pub write: bool,
+    #[bits(30)]
+    __: u32,
+}
+
+/// The command register of configuration space (PCI 3.0, 6.2.2). Bits without a name here keep their value.
+#[bitfield(u16)]
+#[derive(PartialEq, Eq)]
+pub struct Command {
+    /// The function answers to I/O accesses.
+    pub io: bool,
+    /// The function answers to memory accesses: its BARs are decoded.
+    pub memory: bool,
+    #[bits(8)]
+    __: u8,
+    /// The function may not assert INTx. `uio_pci_generic` sets it on each interrupt, and user space clears it.
+    pub intx_disable: bool,
+    #[bits(5)]
+    __: u8,
+}
+
+/// Flags of a line of sysfs' `resource` file (Linux, include/linux/ioport.h).
+#[bitfield(u64)]
+#[derive(PartialEq, Eq)]
+pub struct ResourceFlags {
+    __: u8,
+    /// The resource is an I/O port range.
+    pub io: bool,
+    /// The resource is memory.
+    pub memory: bool,
+    #[bits(3)]
+    __: u8,
+    /// The memory may be prefetched: write combining is allowed.
+    pub prefetch: bool,
+    #[bits(6)]
+    __: u8,
+    /// The BAR takes two registers.
+    pub memory_64: bool,
+    #[bits(8)]
+    __: u8,
+    /// The kernel found no address for the resource.
+    pub unset: bool,
+    #[bits(34)]
+    __: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_bits_are_where_the_specifications_put_them() {
+        assert_eq!(Command::new().with_memory(true).into_bits(), 1 << 1);
+        assert_eq!(Command::new().with_intx_disable(true).into_bits(), 1 << 10);
+        assert_eq!(ResourceFlags::new().with_io(true).into_bits(), 0x100);
+        assert_eq!(ResourceFlags::new().with_memory(true).into_bits(), 0x200);
+        assert_eq!(ResourceFlags::new().with_prefetch(true).into_bits(), 0x2000);
+        assert_eq!(ResourceFlags::new().with_memory_64(true).into_bits(), 0x0010_0000);
+        assert_eq!(ResourceFlags::new().with_unset(true).into_bits(), 0x2000_0000);
+        assert_eq!(SIGNATURE_VALUE, 0x316d_7678);
+    }
+
+    #[test]
+    fn clearing_intx_disable_keeps_all_other_bits_of_the_command_register() {
+        assert_eq!(Command::from_bits(0xffff).with_intx_disable(false).into_bits(), 0xfbff);
+    }
+}

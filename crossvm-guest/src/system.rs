@@ -1,0 +1,164 @@
+//! The connections of this VM as Linux lists them: sysfs and the device folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::address::PciAddress;
+use crate::bar::Bars;
+use crate::connection::Connection;
+use crate::error::{Error, Fault};
+use crate::spec;
+
+/// Where the kernel shows its devices: `/sys` and `/dev`, or a copy of them elsewhere.
+#[derive(Debug, Clone)]
+pub struct System {
+    sysfs: PathBuf,
+    devices: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self::at("/sys", "/dev")
+    }
+}
+
+/// A PCI function that is a connection, found but not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    address: PciAddress,
+    folder: PathBuf,
+    driver: Option<String>,
+    uio: Option<PathBuf>,
+    bars: Option<Bars>,
+}
+
+impl Function {
+    /// Where it sits.
+    #[must_use]
+    pub const fn address(&self) -> PciAddress {
+        self.address
+    }
+
+    /// The driver that holds it.
+    #[must_use]
+    pub fn driver(&self) -> Option<&str> {
+        self.driver.as_deref()
+    }
+
+    /// Its UIO device, as `/dev/uio0`.
+    #[must_use]
+    pub fn uio(&self) -> Option<&Path> {
+        self.uio.as_deref()
+    }
+
+    /// Its memory BARs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OddDevice`] where sysfs' `resource` file cannot be understood.
+    pub fn bars(&self) -> Result<&Bars, Error> {
+        self.bars.as_ref().ok_or(Error::OddDevice { address: self.address, fault: Fault::Resources })
+    }
+
+    /// A file of its sysfs folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+impl System {
+    /// A system whose sysfs is at `sysfs` and whose device files are in `devices`.
+    #[must_use]
+    pub fn at(sysfs: impl Into<PathBuf>, devices: impl Into<PathBuf>) -> Self {
+        Self { sysfs: sysfs.into(), devices: devices.into() }
+    }
+
+    /// The folder of the driver `name`, which exists while it is loaded.
+    pub(crate) fn driver(&self, name: &str) -> PathBuf {
+        self.sysfs.join("bus/pci/drivers").join(name)
+    }
+
+    /// All functions that are connections, in the order of their addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where sysfs cannot be read (is it mounted?).
+    pub fn functions(&self) -> Result<Vec<Function>, Error> {
+        let folder = self.sysfs.join("bus/pci/devices");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // A kernel without a PCI bus has no such folder, as long as sysfs is mounted at all.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.sysfs.join("bus").is_dir() => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("listing (is sysfs mounted?)", folder, error)),
+        };
+        let mut functions = Vec::new();
+        for entry in entries {
+            let folder = entry.map_err(|error| Error::io("listing", &folder, error))?.path();
+            let address = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            if let Some(address) = address
+                && is_connection(&folder)
+            {
+                functions.push(self.function(address, folder));
+            }
+        }
+        functions.sort_by_key(Function::address);
+        Ok(functions)
+    }
+
+    fn function(&self, address: PciAddress, folder: PathBuf) -> Function {
+        let driver = fs::read_link(folder.join("driver")).ok();
+        let driver = driver.and_then(|driver| Some(driver.file_name()?.to_str()?.to_owned()));
+        let uio = fs::read_dir(folder.join("uio")).into_iter().flatten().flatten();
+        let uio = uio.map(|entry| entry.file_name()).find(|name| name.to_str().is_some_and(|name| name.starts_with("uio")));
+        let bars = fs::read_to_string(folder.join("resource")).ok().and_then(|text| Bars::parse(&text));
+        Function { address, driver, uio: uio.map(|name| self.devices.join(name)), bars, folder }
+    }
+
+    /// Opens the connection called `name`. A PCI address will do as a name, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoConnections`], [`Error::NoSuchConnection`], [`Error::AmbiguousName`], or what [`Connection::open`] reports.
+    pub fn open(&self, name: &str) -> Result<Connection, Error> {
+        let functions = self.functions()?;
+        if functions.is_empty() {
+            return Err(Error::NoConnections);
+        }
+        if let Some(function) = name.parse().ok().and_then(|address| functions.iter().find(|function| function.address == address)) {
+            return Connection::open(function);
+        }
+        let mut found = Vec::new();
+        let mut existing = Vec::new();
+        let mut failures = Vec::new();
+        for function in &functions {
+            match Connection::open(function) {
+                Ok(connection) if connection.name() == name => found.push(connection),
+                Ok(connection) => existing.push(connection.name().to_owned()),
+                Err(error) => failures.push(error),
+            }
+        }
+        match (found.pop(), found.as_slice()) {
+            (Some(connection), []) => Ok(connection),
+            (Some(connection), _) => {
+                let addresses = found.iter().chain([&connection]).map(Connection::address).collect();
+                Err(Error::AmbiguousName { name: name.to_owned(), addresses })
+            }
+            // Where no connection could be opened at all, the first reason says more than a list of no names.
+            (None, _) if existing.is_empty() && !failures.is_empty() => Err(failures.swap_remove(0)),
+            (None, _) => {
+                let unreadable = failures.iter().map(ToString::to_string).collect();
+                Err(Error::NoSuchConnection { name: name.to_owned(), existing, unreadable })
+            }
+        }
+    }
+}
+
+/// Whether the function in `folder` has our vendor and device id.
+fn is_connection(folder: &Path) -> bool {
+    let id = |file: &str| {
+        let text = fs::read_to_string(folder.join(file)).ok()?;
+        u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+    };
+    id("vendor") == Some(spec::VENDOR) && id("device") == Some(spec::DEVICE)
+}
