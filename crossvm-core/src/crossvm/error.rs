@@ -184,7 +184,7 @@ impl<B: Backend> Error for ApplyError<B> {
 }
 
 /// A backend failed while a guest's access was served. The guest goes on.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServeError<N, L> {
     /// The peer could not be signalled; the emit counts as dropped.
     Notify(N),

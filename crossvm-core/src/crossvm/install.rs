@@ -54,7 +54,12 @@ where
     /// # Errors
     /// [`ApplyError::Line`] where the line could not be lowered; nothing is changed then.
     pub fn remove(&mut self, backend: &mut B, id: ConnectionId) -> Result<Option<Connection<D, K>>, ApplyError<B>> {
-        self.assert_line(backend, id, false).map_err(ApplyError::Line)?;
+        let asserting = self.slot(id).is_some_and(|slot| slot.asserting);
+        if let Err(error) = self.assert_line(backend, id, false) {
+            // The controller still has the line as it was: this only sets our books right.
+            let _ = self.assert_line(backend, id, asserting);
+            return Err(ApplyError::Line(error));
+        }
         let removed = self.uninstall(backend, id);
         self.release_windows(backend);
         Ok(removed)

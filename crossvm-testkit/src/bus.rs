@@ -1,0 +1,232 @@
+//! A bus as bytes and masks: the plainest model of configuration space, beside which `crossvm-pci` must look the same.
+
+use std::collections::BTreeMap;
+
+use crossvm_core::{
+    BarIndex, BarWidth, Bdf, Command, ConfigAccess, ConfigEffect, Error, ErrorKind, ErrorType, Function, GuestAddr, GuestRange,
+    InterruptStatus, PciSpace, Width,
+};
+
+/// Why a [`FakeBus`] refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusError(ErrorKind);
+
+impl Error for BusError {
+    fn kind(&self) -> ErrorKind {
+        self.0
+    }
+}
+
+/// One function: what its bytes are, which of their bits a guest can change, and what they were at power-on.
+#[derive(Debug, Clone)]
+struct Bytes {
+    function: Function,
+    now: [u8; 256],
+    power_on: [u8; 256],
+    writable: [u8; 256],
+}
+
+/// A bus of byte arrays, one function for each device number from 1 on.
+#[derive(Debug, Clone)]
+pub struct FakeBus {
+    windows: [GuestRange; 1],
+    bridge: Bytes,
+    functions: BTreeMap<Bdf, Bytes>,
+}
+
+const BAR: usize = 0x10;
+
+impl FakeBus {
+    /// A bus whose bridge has one window.
+    #[must_use]
+    pub fn new(window: GuestRange) -> Self {
+        let mut now = [0; 256];
+        now[..4].copy_from_slice(&[0x36, 0x1b, 0x08, 0x00]);
+        now[4] = 0x02;
+        now[0x0b] = 0x06;
+        let function = Function {
+            vendor: 0x1b36,
+            device: 0x0008,
+            revision: 0,
+            class: crossvm_core::ClassCode { base: 6, sub: 0, interface: 0 },
+            subsystem_vendor: 0,
+            subsystem: 0,
+            interrupt: None,
+            bars: [None; 6],
+        };
+        Self { windows: [window], bridge: Bytes { function, now, power_on: now, writable: [0; 256] }, functions: BTreeMap::new() }
+    }
+
+    /// The functions that are present, without the bridge.
+    pub fn functions(&self) -> impl Iterator<Item = Bdf> + '_ {
+        self.functions.keys().copied()
+    }
+
+    fn get(&self, bdf: Bdf) -> Option<&Bytes> {
+        if bdf.requester_id() == 0 { Some(&self.bridge) } else { self.functions.get(&bdf) }
+    }
+}
+
+impl Bytes {
+    fn new(function: &Function, addresses: &[Option<u64>; 6]) -> Self {
+        let (mut now, mut writable) = ([0u8; 256], [0u8; 256]);
+        let mut put = |at: usize, bytes: &[u8], mask: &[u8]| {
+            now[at..at + bytes.len()].copy_from_slice(bytes);
+            writable[at..at + mask.len()].copy_from_slice(mask);
+        };
+        put(0x00, &function.vendor.to_le_bytes(), &[]);
+        put(0x02, &function.device.to_le_bytes(), &[]);
+        // Memory space on; memory space, bus master and interrupt disable can be changed.
+        put(0x04, &[0x02, 0x00], &[0x06, 0x04]);
+        put(0x08, &[function.revision, function.class.interface, function.class.sub, function.class.base], &[]);
+        put(0x2c, &function.subsystem_vendor.to_le_bytes(), &[]);
+        put(0x2e, &function.subsystem.to_le_bytes(), &[]);
+        put(0x3c, &[0, u8::from(function.interrupt.is_some())], &[0xff]);
+        for (index, (bar, address)) in function.bars.iter().zip(addresses).enumerate() {
+            let (Some(bar), Some(address)) = (bar, address) else { continue };
+            let (wide, prefetchable) = (bar.width == BarWidth::Bits64, bar.prefetchable);
+            let flags = u64::from(wide) << 2 | u64::from(prefetchable) << 3;
+            let mask = !(bar.size.bytes() - 1);
+            let used = if wide { 8 } else { 4 };
+            put(BAR + 4 * index, &(address | flags).to_le_bytes()[..used], &mask.to_le_bytes()[..used]);
+        }
+        Self { function: *function, now, power_on: now, writable }
+    }
+
+    fn command(&self) -> Command {
+        Command { memory_decode: self.now[4] & 0x02 != 0, bus_master: self.now[4] & 0x04 != 0, intx_disable: self.now[5] & 0x04 != 0 }
+    }
+
+    /// What the bytes of a BAR point at.
+    fn range(bytes: &[u8; 256], function: &Function, bar: BarIndex) -> Option<GuestRange> {
+        let described = function.bars[bar.get()]?;
+        let mut raw = [0; 8];
+        let used = if described.width == BarWidth::Bits64 { 8 } else { 4 };
+        raw[..used].copy_from_slice(&bytes[BAR + 4 * bar.get()..][..used]);
+        GuestRange::new(GuestAddr::new(u64::from_le_bytes(raw) & !0xf), described.size.bytes())
+    }
+
+    fn addresses(&self) -> [Option<GuestAddr>; 6] {
+        BarIndex::ALL.map(|bar| Self::range(&self.now, &self.function, bar).map(GuestRange::start))
+    }
+}
+
+/// Where the access lies in 256 bytes, if it is a configuration cycle.
+fn span(access: ConfigAccess) -> Option<std::ops::Range<usize>> {
+    let bytes = access.width.bytes();
+    let valid = access.width != Width::U64 && u64::from(access.offset).is_multiple_of(bytes) && access.offset < 0x1000;
+    let start = usize::from(access.offset);
+    valid.then(|| start..start + usize::try_from(bytes).expect("at most 8"))
+}
+
+impl ErrorType for FakeBus {
+    type Error = BusError;
+}
+
+impl PciSpace for FakeBus {
+    fn windows(&self) -> &[GuestRange] {
+        &self.windows
+    }
+
+    fn insert(&mut self, function: Function) -> Result<Bdf, BusError> {
+        let mut behind_wide = false;
+        for bar in function.bars {
+            if bar.is_some_and(|bar| behind_wide || (bar.width == BarWidth::Bits32 && bar.size.bytes() > 1 << 31)) {
+                return Err(BusError(ErrorKind::OutOfRange));
+            }
+            behind_wide = bar.is_some_and(|bar| bar.width == BarWidth::Bits64);
+        }
+        if behind_wide {
+            return Err(BusError(ErrorKind::OutOfRange));
+        }
+        let numbers = (1..32).filter_map(|device| Bdf::new(0, device, 0));
+        let bdf = numbers.into_iter().find(|bdf| !self.functions.contains_key(bdf)).ok_or(BusError(ErrorKind::Exhausted))?;
+        let mut taken: Vec<GuestRange> = Vec::new();
+        for other in self.functions.values() {
+            for bytes in [&other.now, &other.power_on] {
+                taken.extend(BarIndex::ALL.into_iter().filter_map(|bar| Bytes::range(bytes, &other.function, bar)));
+            }
+        }
+        let mut addresses = [None; 6];
+        for (bar, address) in function.bars.iter().zip(&mut addresses) {
+            let Some(bar) = bar else { continue };
+            // The highest multiple of the size that is free, one by one.
+            let [window] = self.windows;
+            let mut start = window.last().get() & !(bar.size.bytes() - 1);
+            let range = loop {
+                let candidate = GuestRange::new(GuestAddr::new(start), bar.size.bytes()).ok_or(BusError(ErrorKind::Exhausted))?;
+                if window.covers(candidate) && !taken.iter().any(|taken| taken.overlaps(candidate)) {
+                    break candidate;
+                }
+                start = start
+                    .checked_sub(bar.size.bytes())
+                    .filter(|start| *start >= window.start().get())
+                    .ok_or(BusError(ErrorKind::Exhausted))?;
+            };
+            taken.push(range);
+            *address = Some(range.start().get());
+        }
+        self.functions.insert(bdf, Bytes::new(&function, &addresses));
+        Ok(bdf)
+    }
+
+    fn remove(&mut self, bdf: Bdf) -> Result<(), BusError> {
+        self.functions.remove(&bdf).map(|_| ()).ok_or(BusError(ErrorKind::NotFound))
+    }
+
+    fn read(&self, bdf: Bdf, access: ConfigAccess) -> u32 {
+        let (Some(bytes), Some(span)) = (self.get(bdf), span(access)) else { return u32::MAX };
+        span.rev().fold(0, |value, at| value << 8 | u32::from(bytes.now.get(at).copied().unwrap_or(0)))
+    }
+
+    fn write(&mut self, bdf: Bdf, access: ConfigAccess, value: u32) -> Option<ConfigEffect> {
+        let bytes = self.functions.get_mut(&bdf)?;
+        let (command, addresses) = (bytes.command(), bytes.addresses());
+        for (at, byte) in span(access)?.zip(value.to_le_bytes()).filter(|(at, _)| *at < 256) {
+            let mask = bytes.writable[at];
+            bytes.now[at] = (bytes.now[at] & !mask) | (byte & mask);
+        }
+        if bytes.command() != command {
+            return Some(ConfigEffect::Command { bdf, before: command, after: bytes.command() });
+        }
+        let moved = BarIndex::ALL.into_iter().find_map(|bar| match (addresses[bar.get()], bytes.addresses()[bar.get()]) {
+            (Some(from), Some(to)) if from != to => Some((bar, from, to)),
+            _ => None,
+        });
+        moved.map(|(bar, from, to)| ConfigEffect::BarMoved { bdf, bar, from, to })
+    }
+
+    fn decoded(&self, bdf: Bdf, bar: BarIndex) -> Option<GuestAddr> {
+        let mut decoded: Vec<GuestRange> = Vec::new();
+        for (number, bytes) in &self.functions {
+            for index in BarIndex::ALL {
+                let range = Bytes::range(&bytes.now, &bytes.function, index).filter(|range| {
+                    bytes.command().memory_decode
+                        && self.windows.iter().any(|window| window.covers(*range))
+                        && !decoded.iter().any(|taken| taken.overlaps(*range))
+                });
+                if (*number, index) == (bdf, bar) {
+                    return range.map(GuestRange::start);
+                }
+                decoded.extend(range);
+            }
+        }
+        None
+    }
+
+    fn intx_disabled(&self, bdf: Bdf) -> bool {
+        self.get(bdf).is_some_and(|bytes| bytes.command().intx_disable)
+    }
+
+    fn set_interrupt_status(&mut self, bdf: Bdf, status: InterruptStatus) {
+        if let Some(bytes) = self.functions.get_mut(&bdf) {
+            bytes.now[6] = if status == InterruptStatus::Pending { 0x08 } else { 0 };
+        }
+    }
+
+    fn reset(&mut self, bdf: Bdf) {
+        if let Some(bytes) = self.functions.get_mut(&bdf) {
+            bytes.now = bytes.power_on;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The clauses of [`InterruptController`], seen from a guest's CPU.
+
+use crossvm_core::{Error, ErrorKind, InterruptController, Irq, Level};
+
+/// The controller under test, with a guest's CPU to look from.
+pub trait GuestCpu: InterruptController {
+    /// A line of the controller that the guest can take, disabled at first.
+    fn line(&self) -> Irq;
+    /// A number that is no line.
+    fn no_line(&self) -> Irq;
+    /// The guest enables or disables the line.
+    fn set_enabled(&mut self, irq: Irq, enabled: bool);
+    /// The guest acknowledges what interrupts it now; `None`: nothing does.
+    fn acknowledge(&mut self) -> Option<Irq>;
+    /// The guest ends the interrupt.
+    fn end(&mut self, irq: Irq);
+}
+
+/// Every clause.
+pub fn all<C: GuestCpu>(make: impl Fn() -> C) {
+    clause_1_the_level_stays(&mut make());
+    clause_2_a_high_line_interrupts_again_after_each_end(&mut make());
+    clause_3_a_line_raised_while_disabled_interrupts_when_enabled(&mut make());
+    clause_4_a_low_line_causes_no_interrupt(&mut make());
+    clause_5_a_failure_changes_nothing(&mut make());
+}
+
+fn set<C: GuestCpu>(cpu: &mut C, irq: Irq, level: Level) {
+    cpu.set_level(irq, level).expect("the line exists");
+}
+
+/// Clause 1.
+pub fn clause_1_the_level_stays<C: GuestCpu>(cpu: &mut C) {
+    let irq = cpu.line();
+    cpu.set_enabled(irq, true);
+    set(cpu, irq, Level::High);
+    set(cpu, irq, Level::High);
+    assert_eq!(cpu.acknowledge(), Some(irq), "clause 1");
+    assert_eq!(cpu.acknowledge(), None, "clause 1: setting a level to what it is has no effect");
+    set(cpu, irq, Level::Low);
+    cpu.end(irq);
+    assert_eq!(cpu.acknowledge(), None, "clause 1: two high levels and one low are low");
+}
+
+/// Clause 2.
+pub fn clause_2_a_high_line_interrupts_again_after_each_end<C: GuestCpu>(cpu: &mut C) {
+    let irq = cpu.line();
+    cpu.set_enabled(irq, true);
+    set(cpu, irq, Level::High);
+    for _ in 0..3 {
+        assert_eq!(cpu.acknowledge(), Some(irq), "clause 2");
+        cpu.end(irq);
+    }
+    assert_eq!(cpu.acknowledge(), Some(irq), "clause 2");
+    set(cpu, irq, Level::Low);
+    set(cpu, irq, Level::High);
+    cpu.end(irq);
+    assert_eq!(cpu.acknowledge(), Some(irq), "clause 2: a level that fell and rose inside the handler interrupts again");
+}
+
+/// Clause 3.
+pub fn clause_3_a_line_raised_while_disabled_interrupts_when_enabled<C: GuestCpu>(cpu: &mut C) {
+    let irq = cpu.line();
+    set(cpu, irq, Level::High);
+    assert_eq!(cpu.acknowledge(), None, "clause 3: disabled");
+    cpu.set_enabled(irq, true);
+    assert_eq!(cpu.acknowledge(), Some(irq), "clause 3: still high when enabled");
+    cpu.set_enabled(irq, false);
+    set(cpu, irq, Level::Low);
+    cpu.end(irq);
+    set(cpu, irq, Level::High);
+    set(cpu, irq, Level::Low);
+    cpu.set_enabled(irq, true);
+    assert_eq!(cpu.acknowledge(), None, "clause 3: low again before it was enabled");
+}
+
+/// Clause 4.
+pub fn clause_4_a_low_line_causes_no_interrupt<C: GuestCpu>(cpu: &mut C) {
+    let irq = cpu.line();
+    cpu.set_enabled(irq, true);
+    set(cpu, irq, Level::High);
+    set(cpu, irq, Level::Low);
+    assert_eq!(cpu.acknowledge(), None, "clause 4");
+}
+
+/// Clause 5.
+pub fn clause_5_a_failure_changes_nothing<C: GuestCpu>(cpu: &mut C) {
+    let (irq, none) = (cpu.line(), cpu.no_line());
+    cpu.set_enabled(irq, true);
+    let result = cpu.set_level(none, Level::High);
+    assert_eq!(result.map_err(|error| error.kind()), Err(ErrorKind::OutOfRange), "clause 5");
+    assert_eq!(cpu.acknowledge(), None, "clause 5");
+}
