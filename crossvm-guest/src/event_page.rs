@@ -189,7 +189,7 @@ fn read_name(map: &Map) -> Result<String, Fault> {
     let (name, padding) = bytes.split_at(length);
     let sound = length > 0 && name.iter().all(|byte| matches!(byte, b' '..=b'~')) && padding.iter().all(|byte| *byte == 0);
     let name = str::from_utf8(name).map_err(|_| Fault::Name)?;
-    if sound && name.trim() == name { Ok(name.to_owned()) } else { Err(Fault::Name) }
+    if sound { Ok(name.to_owned()) } else { Err(Fault::Name) }
 }
 
 /// The dataport records: as many as DATAPORTS says, which must not be more than there are BARs.

@@ -1,0 +1,78 @@
+//! The lines that a guest prints for the host to read.
+
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+/// Why a check failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    check: &'static str,
+    reason: String,
+}
+
+impl Failure {
+    /// `check` failed because of `reason`.
+    pub(crate) fn new(check: &'static str, reason: impl fmt::Display) -> Self {
+        Self { check, reason: reason.to_string() }
+    }
+}
+
+/// Prints the findings of one VM.
+#[derive(Debug)]
+pub(crate) struct Report {
+    vm: &'static str,
+}
+
+impl Report {
+    /// The report of the VM called `vm`.
+    pub(crate) const fn new(vm: &'static str) -> Self {
+        Self { vm }
+    }
+
+    /// The guest is up.
+    pub(crate) fn ready(&self, kernel: &str, uptime: Duration) {
+        self.print(&format!("DEMO ready vm={} kernel={} uptime_ms={}", self.vm, word(kernel), uptime.as_millis()));
+    }
+
+    /// `check` passed, with these findings.
+    pub(crate) fn pass(&self, check: &'static str, findings: &[(&'static str, String)]) {
+        let findings: String = findings.iter().map(|(key, value)| format!(" {key}={}", word(value))).collect();
+        self.print(&format!("DEMO check={check} vm={} ok=1{findings}", self.vm));
+    }
+
+    /// All checks passed.
+    pub(crate) fn done(&self) {
+        self.print(&format!("DEMO done vm={}", self.vm));
+    }
+
+    /// A check failed.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        self.print(&format!("DEMO fail vm={} check={} reason={}", self.vm, failure.check, word(&failure.reason)));
+    }
+
+    /// One line in one piece, so that no other output gets into the middle of it, and sent before the VM goes on (perhaps to power
+    /// off). There is nobody to tell where the console fails, and an output that is no terminal has nothing to drain.
+    fn print(&self, line: &str) {
+        let mut output = std::io::stdout().lock();
+        let _ = output.write_all(format!("{line}\n").as_bytes()).and_then(|()| output.flush());
+        let _ = rustix::termios::tcdrain(rustix::stdio::stdout());
+    }
+}
+
+/// The text as one word: the values of the lines hold no spaces.
+fn word(text: &str) -> String {
+    let word: String = text.chars().map(|character| if character.is_ascii_graphic() { character } else { '_' }).collect();
+    if word.is_empty() { "-".to_owned() } else { word }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_one_word() {
+        assert_eq!(word("no answer\nfor 60 s"), "no_answer_for_60_s");
+        assert_eq!(word(""), "-");
+    }
+}
