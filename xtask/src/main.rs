@@ -1,2 +1,80 @@
-//! Work in progress.
-fn main() {}
+//! Every developer and user command of crossvm: `cargo xtask VERB`.
+
+mod apt;
+mod cache;
+mod guest;
+mod hash;
+mod host;
+mod launch;
+mod process;
+mod programs;
+mod progress;
+mod run;
+mod setup;
+mod system;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use setup::Existing;
+use workspace::Workspace;
+
+/// Every developer and user command of crossvm.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install what is missing, and only that.
+    ///
+    /// On Debian and Ubuntu, packages of the system come from apt-get, after a word about it. Kernels for the guests and,
+    /// where rustup cannot help, a compiler are unpacked into a cache ($CROSSVM_CACHE, else ~/.cache/crossvm), never installed.
+    Setup {
+        /// Make everything in the cache anew, from the newest packages
+        #[arg(long)]
+        refresh: bool,
+    },
+    /// Build the hypervisor and the guests' programs
+    Build,
+    Run(run::Arguments),
+}
+
+fn main() -> ExitCode {
+    match act(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(verb: Verb) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match verb {
+        Verb::Setup { refresh } => {
+            let ready = setup::setup(&workspace, if refresh { Existing::Refresh } else { Existing::Keep })?;
+            println!("Everything is there: {}; guests run {}", ready.toolchain, ready.kernel.package);
+            Ok(())
+        }
+        Verb::Build => {
+            let ready = setup::setup(&workspace, Existing::Keep)?;
+            println!("{}", programs::build_vmm(&workspace, &ready.toolchain)?.display());
+            let guest = programs::build_guest(&workspace, &ready.toolchain)?;
+            println!("{}\n{}", guest.crossvm.display(), guest.demo.display());
+            Ok(())
+        }
+        Verb::Run(arguments) => {
+            launch::on_interrupt()?;
+            run::run(&workspace, arguments)
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What this machine must have, and how it gets it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::process;
+use crate::toolchain::Toolchain;
+
+/// A program of the host's distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tool {
+    /// The program that must be in `PATH`.
+    pub(crate) program: &'static str,
+    /// What it is for.
+    pub(crate) purpose: &'static str,
+    /// The packages of Debian and Ubuntu that bring it.
+    pub(crate) packages: &'static [&'static str],
+}
+
+/// The machine emulator.
+pub(crate) const QEMU: &str = "qemu-system-aarch64";
+
+const TOOLS: [Tool; 3] = [
+    Tool { program: QEMU, purpose: "the machine that the demonstration runs in", packages: &["qemu-system-arm"] },
+    Tool { program: "dpkg-deb", purpose: "unpacks the guests' kernel and busybox", packages: &["dpkg"] },
+    Tool { program: "apt-get", purpose: "downloads the guests' kernel and busybox", packages: &["apt"] },
+];
+
+/// Needed only beside Debian's compiler: rustup's target for the guests links by itself.
+const GUEST_LINKER: Tool = Tool {
+    program: "aarch64-linux-gnu-gcc",
+    purpose: "links the guests' programs",
+    packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+};
+
+/// The tools that `toolchain` needs, which may not be there yet.
+pub(crate) fn tools(toolchain: Option<&Toolchain>) -> Vec<Tool> {
+    let mut tools = TOOLS.to_vec();
+    if !matches!(toolchain, Some(Toolchain::Rustup)) {
+        tools.push(GUEST_LINKER);
+    }
+    tools
+}
+
+/// Whether a tool is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Presence {
+    /// It is.
+    Present,
+    /// It is not.
+    Missing,
+}
+
+impl Tool {
+    /// Looks for the tool.
+    pub(crate) fn presence(&self) -> Presence {
+        // The linker is of no use without the C library that it links.
+        let library = self.program != GUEST_LINKER.program
+            || Path::new("/usr/aarch64-linux-gnu/lib/libc.a").exists()
+            || cfg!(target_arch = "aarch64");
+        if library && process::find_program(self.program).is_some() { Presence::Present } else { Presence::Missing }
+    }
+}
+
+/// How packages of the distribution get installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Installer {
+    /// `apt-get`, as root.
+    Apt,
+    /// `sudo apt-get`.
+    SudoApt,
+    /// Not by us: no apt, or neither root nor sudo.
+    Nobody,
+}
+
+impl Installer {
+    /// What is possible on this machine for this user.
+    pub(crate) fn find() -> Self {
+        if process::find_program("apt-get").is_none() {
+            Self::Nobody
+        } else if rustix::process::geteuid().is_root() {
+            Self::Apt
+        } else if process::find_program("sudo").is_some() {
+            Self::SudoApt
+        } else {
+            Self::Nobody
+        }
+    }
+
+    /// Installs `packages` after saying so.
+    pub(crate) fn install(self, packages: &[&str]) -> Result<()> {
+        let list = packages.join(" ");
+        if self == Self::Nobody {
+            bail!("missing packages: {list}. {}", advice(packages));
+        }
+        eprintln!("  .. installing with apt-get: {list}");
+        // An index may be old or absent; one source that fails must not stop the others.
+        if let Err(error) = process::run(self.command().arg("update")) {
+            eprintln!("     {error:#}\n     going on with the package lists that there are");
+        }
+        process::run_shown(self.command().args(["install", "-y", "--no-install-recommends"]).args(packages))
+    }
+
+    fn command(self) -> Command {
+        let mut command = Command::new(if self == Self::SudoApt { "sudo" } else { "apt-get" });
+        if self == Self::SudoApt {
+            command.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        }
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
+        command
+    }
+}
+
+/// What a person should do to get `packages`.
+pub(crate) fn advice(packages: &[&str]) -> String {
+    let family = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if family.contains("debian") || family.contains("ubuntu") {
+        format!("Run as root: apt-get install {}", packages.join(" "))
+    } else {
+        "Install QEMU for arm64 (qemu-system-aarch64) and Rust with rustup from your distribution; the guests' kernels come as Debian packages, \
+         so `apt-get` and `dpkg-deb` must be there too: a Debian or Ubuntu container has everything"
+            .to_owned()
+    }
+}

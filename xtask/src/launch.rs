@@ -1,0 +1,8 @@
+//! Starts a system under the EL2 hypervisor in one emulated machine.
+
+pub(crate) mod console;
+mod layout;
+mod qemu;
+
+pub(crate) use layout::Layout;
+pub(crate) use qemu::{Cpu, Ended, Input, Machine, Output, Patience, Verdict, on_interrupt};

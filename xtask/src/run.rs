@@ -1,0 +1,132 @@
+//! `cargo xtask run`: the user's own kernels, connected as the flags say.
+
+mod flags;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::launch::{Cpu, Ended, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::progress::seconds;
+use crate::setup::{self, Existing, Ready};
+use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
+use crate::workspace::Workspace;
+use crate::{guest, process, programs};
+
+/// The CPU model that the emulated machine has unless the user wants another.
+pub(crate) const DEFAULT_CPU: &str = "cortex-a72";
+
+/// What composes the VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Platform {
+    /// Our bare-metal hypervisor at EL2, in QEMU's arm64 machine `virt`.
+    El2,
+}
+
+/// Boot your own arm64 kernels under a VMM of crossvm and connect them.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+A flag's value is a list KEY=VALUE,KEY=VALUE. A value with a comma goes into double quotes:
+  --vm 'name=a,cmdline=\"console=ttyAMA0 isolcpus=1,2\"'
+
+Two Debian guests with a shell each, connected through 1 MiB of shared memory, and a mirror for the first:
+  cargo xtask run --on el2 --vm name=a --vm name=b --connect name=wire,a=a,b=b,size=1M \\
+      --component mirror=reverse --connect name=echo,a=a,b=mirror,size=64K
+
+The consoles of all VMs come out on this terminal, each line behind its VM's name. What you type goes to the VM with the
+focus; Ctrl-A and a digit give the focus to another. Ctrl-] x ends the machine.")]
+pub(crate) struct Arguments {
+    /// Who composes the VMs
+    #[arg(long, value_enum, value_name = "PLATFORM", default_value = "el2")]
+    on: Platform,
+
+    /// A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline="TEXT"]; may be repeated.
+    ///
+    /// Without `kernel` it runs Debian's kernel, with a shell in our initial RAM disk where `initrd` is not given either.
+    #[arg(long = "vm", value_name = "VM", required = true, value_parser = flags::vm)]
+    vms: Vec<flags::Vm>,
+
+    /// A native component: NAME=KIND; the only kind so far is `reverse`; may be repeated
+    #[arg(long = "component", value_name = "COMPONENT", value_parser = flags::component)]
+    components: Vec<ComponentSpec>,
+
+    /// A connection: name=NAME,a=PEER,b=PEER,size=1M[,a-rights=ro|rw][,b-rights=ro|rw]; may be repeated
+    #[arg(long = "connect", value_name = "CONNECTION", value_parser = flags::connection)]
+    connections: Vec<ConnectionSpec>,
+
+    /// CPU model of the emulated machine
+    #[arg(long, value_name = "MODEL", default_value = DEFAULT_CPU)]
+    cpu: String,
+
+    /// End the machine after this time
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+
+    /// One more argument for QEMU; may be repeated
+    #[arg(long = "qemu-arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    qemu_arguments: Vec<OsString>,
+
+    /// Run this ELF file instead of building the hypervisor
+    #[arg(long, value_name = "FILE")]
+    vmm: Option<PathBuf>,
+
+    /// Prepare everything, print QEMU's command line and do not run it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs what the flags describe.
+pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
+    let Platform::El2 = arguments.on;
+    let ready = setup::setup(workspace, Existing::Keep)?;
+    let system = compose(workspace, &ready, &arguments)?;
+    let folder = workspace.output()?;
+    let layout = Layout::new(&system, &folder.join("run.topology"))?;
+    let hypervisor = match arguments.vmm {
+        Some(file) => file,
+        None => programs::build_vmm(workspace, &ready.toolchain)?,
+    };
+    let log = folder.join("run.log");
+    let machine = Machine {
+        hypervisor,
+        layout,
+        cpu: Cpu(arguments.cpu),
+        extra: arguments.qemu_arguments,
+        input: Input::Terminal,
+        output: Output::Terminal,
+        log: log.clone(),
+    };
+    if arguments.dry_run {
+        println!("{}", process::describe(&machine.command()));
+        return Ok(());
+    }
+    let patience = arguments.timeout.map_or(Patience::Endless, |limit| Patience::Limit(Duration::from_secs(limit)));
+    let ended = machine.run(patience, |_| Verdict::GoOn)?;
+    match ended {
+        Ended::PoweredOff | Ended::Stopped => {}
+        Ended::Interrupted => eprintln!("\nended by the user"),
+        Ended::TimedOut(after) => bail!("ended after {}, as --timeout says; the console is in {}", seconds(after), log.display()),
+        Ended::Failed(why) => bail!("{why}"),
+    }
+    eprintln!("The console is in {}", log.display());
+    Ok(())
+}
+
+fn compose(workspace: &Workspace, ready: &Ready, arguments: &Arguments) -> Result<System> {
+    let initramfs = workspace.output()?.join("initramfs.cpio");
+    if arguments.vms.iter().any(|vm| vm.kernel.is_none() && vm.initrd.is_none()) {
+        let programs = programs::build_guest(workspace, &ready.toolchain)?;
+        guest::write_initramfs(&ready.kernel, &ready.busybox, &programs, &initramfs)?;
+    }
+    let vms = arguments.vms.iter().map(|vm| VmSpec {
+        name: vm.name.clone(),
+        memory: vm.memory,
+        kernel: vm.kernel.clone().unwrap_or_else(|| ready.kernel.image.clone()),
+        initrd: vm.initrd.clone().or_else(|| vm.kernel.is_none().then(|| initramfs.clone())),
+        command_line: vm.command_line.clone().unwrap_or_else(|| format!("console=ttyAMA0 crossvm.vm={} demo.shell", vm.name)),
+    });
+    Ok(System { vms: vms.collect(), components: arguments.components.clone(), connections: arguments.connections.clone() })
+}

@@ -1,0 +1,121 @@
+//! Installs what is missing, and only that.
+
+use anyhow::Result;
+
+use crate::apt::Apt;
+use crate::cache::{Cache, Lock};
+use crate::guest::{self, Kernel};
+use crate::host::{self, Installer, Presence};
+use crate::progress::step;
+use crate::toolchain::Toolchain;
+use crate::workspace::Workspace;
+
+/// Everything that building and running need.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) toolchain: Toolchain,
+    pub(crate) kernel: Kernel,
+    pub(crate) busybox: std::path::PathBuf,
+}
+
+/// What setup shall do about things that are already there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// Leave them.
+    Keep,
+    /// Make everything in the cache anew, from the newest packages.
+    Refresh,
+}
+
+/// Brings the machine to where everything is there. Does nothing, quickly, where it is.
+pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> {
+    let cache = Cache::find()?;
+    if existing == Existing::Keep
+        && let Some(ready) = find(&cache)?
+    {
+        return Ok(ready);
+    }
+    eprintln!("Setting up (once). Downloads and unpacked files go to {}", cache.path("").display());
+    let lock = cache.lock()?;
+
+    // The toolchain decides whether a linker for the guests is needed.
+    let mut toolchain = Toolchain::find(&cache)?;
+    if toolchain.is_none() && step("Rust targets", Toolchain::install_with_rustup)? {
+        toolchain = Toolchain::find(&cache)?;
+    }
+    install_tools(toolchain.as_ref())?;
+
+    let mut source = Source { cache: &cache, lock: &lock, apt: None };
+    let refresh = existing == Existing::Refresh;
+    if refresh && matches!(toolchain, Some(Toolchain::Debian(_))) {
+        toolchain = None;
+    }
+    let toolchain = match toolchain {
+        Some(toolchain) => toolchain,
+        None => {
+            step("Rust compiler from Debian, unpacked into the cache", |step| {
+                source.open(step)?;
+                Toolchain::install_from_debian(&cache, &lock, source.open(step)?, workspace, step)
+            })?;
+            Toolchain::find(&cache)?.ok_or_else(|| damaged("the compiler"))?
+        }
+    };
+    if refresh || Kernel::find(&cache).is_none() {
+        step("guest kernel", |step| Kernel::install(&cache, &lock, source.open(step)?, step))?;
+    }
+    if refresh || guest::find_busybox(&cache).is_none() {
+        step("guest busybox", |step| guest::install_busybox(&cache, &lock, source.open(step)?, step))?;
+    }
+    let kernel = Kernel::find(&cache).ok_or_else(|| damaged("the kernel"))?;
+    let busybox = guest::find_busybox(&cache).ok_or_else(|| damaged("busybox"))?;
+    Ok(Ready { toolchain, kernel, busybox })
+}
+
+/// Everything, if it is there.
+fn find(cache: &Cache) -> Result<Option<Ready>> {
+    let Some(toolchain) = Toolchain::find(cache)? else { return Ok(None) };
+    if host::tools(Some(&toolchain)).iter().any(|tool| tool.presence() == Presence::Missing) {
+        return Ok(None);
+    }
+    let Some((kernel, busybox)) = Kernel::find(cache).zip(guest::find_busybox(cache)) else { return Ok(None) };
+    Ok(Some(Ready { toolchain, kernel, busybox }))
+}
+
+fn install_tools(toolchain: Option<&Toolchain>) -> Result<()> {
+    let missing: Vec<_> = host::tools(toolchain).into_iter().filter(|tool| tool.presence() == Presence::Missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for tool in &missing {
+        eprintln!("  .. {} is missing: {}", tool.program, tool.purpose);
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect();
+    Installer::find().install(&packages)?;
+    for tool in missing {
+        if tool.presence() == Presence::Missing {
+            anyhow::bail!("{} is still missing after installing {}", tool.program, tool.packages.join(" "));
+        }
+    }
+    Ok(())
+}
+
+fn damaged(what: &str) -> anyhow::Error {
+    anyhow::anyhow!("{what} was unpacked but is damaged on the disk: is it full?")
+}
+
+/// The package lists, fetched when the first package is needed.
+struct Source<'a> {
+    cache: &'a Cache,
+    lock: &'a Lock,
+    apt: Option<Apt>,
+}
+
+impl Source<'_> {
+    fn open(&mut self, step: &crate::progress::Step) -> Result<&Apt> {
+        let apt = match self.apt.take() {
+            Some(apt) => apt,
+            None => Apt::update(self.cache, self.lock, step)?,
+        };
+        Ok(self.apt.insert(apt))
+    }
+}
