@@ -1,0 +1,100 @@
+//! The compact form and the check: what goes in comes out, and nothing else does.
+
+use crossvm_manifest::{Component, ComponentKind, Connection, End, Error, Image, Peer, Problem, Rights, Topology, Vm, text};
+use proptest::prelude::*;
+
+fn vm(name: &str) -> Vm {
+    Vm {
+        name: text(name).unwrap(),
+        memory: 256 << 20,
+        kernel: Image { address: 0x4200_0000, size: 1234 },
+        initrd: Some(Image { address: 0x4400_0000, size: 99 }),
+        command_line: text("console=ttyAMA0").unwrap(),
+    }
+}
+
+fn connection(name: &str, a: Peer, b: Peer) -> Connection {
+    let end = |peer| End { peer, rights: Rights::ReadWrite };
+    Connection { name: text(name).unwrap(), size: 1 << 20, ends: [end(a), end(b)] }
+}
+
+fn topology() -> Topology {
+    let mut topology = Topology::default();
+    topology.vms.extend([vm("vm0"), vm("vm1")]);
+    topology.components.push(Component { name: text("mirror").unwrap(), kind: ComponentKind::Reverse }).unwrap();
+    topology.connections.extend([
+        connection("reverse", Peer::Vm(0), Peer::Component(0)),
+        connection("bulk", Peer::Vm(0), Peer::Vm(1)),
+        connection("ping", Peer::Vm(1), Peer::Vm(0)),
+    ]);
+    topology
+}
+
+#[test]
+fn every_problem_is_found_before_anything_is_encoded() {
+    let problem = |change: fn(&mut Topology)| {
+        let mut broken = topology();
+        change(&mut broken);
+        match broken.encode(&mut [0; 8192]) {
+            Err(Error::Problem(problem)) => problem,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(problem(|t| t.vms[0].name.clear()), Problem::Name);
+    assert_eq!(problem(|t| t.connections[0].name = text("a\u{7f}").unwrap()), Problem::Name);
+    assert_eq!(problem(|t| t.vms[1].name = text("mirror").unwrap()), Problem::SameName);
+    assert_eq!(problem(|t| t.vms[1].memory = 0), Problem::Memory { vm: 1 });
+    assert_eq!(problem(|t| t.vms[0].memory += 4096), Problem::Memory { vm: 0 });
+    assert_eq!(problem(|t| t.connections[2].size = 0), Problem::Size { connection: 2 });
+    assert_eq!(problem(|t| t.connections[2].size = 5000), Problem::Size { connection: 2 });
+    assert_eq!(problem(|t| t.connections[1].ends[0].peer = Peer::Vm(2)), Problem::UnknownPeer { connection: 1 });
+    assert_eq!(problem(|t| t.connections[1].ends[1].peer = Peer::Component(1)), Problem::UnknownPeer { connection: 1 });
+    assert_eq!(problem(|t| t.connections[1].ends[1].peer = Peer::Vm(0)), Problem::Loop { connection: 1 });
+    assert_eq!(problem(|t| t.connections[2].name = text("bulk").unwrap()), Problem::SameConnectionName { connection: 2 });
+}
+
+#[test]
+fn one_name_may_serve_connections_of_different_ends() {
+    let mut topology = topology();
+    topology.vms.extend([vm("vm2"), vm("vm3")]);
+    topology.connections.push(connection("bulk", Peer::Vm(2), Peer::Vm(3))).unwrap();
+    assert_eq!(topology.check(), Ok(()));
+}
+
+#[test]
+fn a_form_that_is_cut_off_damaged_or_of_another_version_is_refused() {
+    let mut buffer = [0; 8192];
+    let encoded = topology().encode(&mut buffer).unwrap().to_vec();
+    for length in 0..encoded.len() {
+        assert!(matches!(Topology::decode(&encoded[..length]), Err(Error::NotATopology | Error::Damaged)), "{length} bytes");
+    }
+    let mut other = encoded.clone();
+    other[8] = 77;
+    assert_eq!(Topology::decode(&other), Err(Error::Version { found: 77 }));
+    assert_eq!(topology().encode(&mut [0; 64]), Err(Error::NoSpace));
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(memory in 1u64..1000, size in 1u64..1000, line in "[ -~]{0,1024}", junk in any::<Vec<u8>>()) {
+        let mut topology = topology();
+        topology.vms[0].memory = memory << 21;
+        topology.connections[0].size = size << 12;
+        topology.vms[1].command_line = text(&line).unwrap();
+        let mut buffer = [0; 8192];
+        let mut encoded = topology.encode(&mut buffer).unwrap().to_vec();
+        encoded.extend(junk);
+        prop_assert_eq!(Topology::decode(&encoded), Ok(topology));
+    }
+
+    #[test]
+    fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..256), as_form in any::<bool>()) {
+        if as_form && bytes.len() >= 16 {
+            bytes[..12].copy_from_slice(b"crossvm\0\x01\0\0\0");
+            bytes[12..16].copy_from_slice(&200u32.to_le_bytes());
+        }
+        if let Ok(topology) = Topology::decode(&bytes) {
+            prop_assert_eq!(topology.check(), Ok(()));
+        }
+    }
+}
