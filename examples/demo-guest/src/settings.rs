@@ -58,8 +58,8 @@ impl Settings {
 
     fn parse(line: &str) -> Result<Self, String> {
         // The last one counts, as with the kernel's own parameters.
-        let value =
-            |key: &str| line.split_ascii_whitespace().filter_map(|word| word.split_once('=')).filter(|(name, _)| *name == key).next_back();
+        let parameters = || line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+        let value = |key: &str| parameters().rfind(|(name, _)| *name == key);
         let role = match value("crossvm.vm").map(|(_, name)| name) {
             Some("vm0") => Role::Vm0,
             Some("vm1") => Role::Vm1,
