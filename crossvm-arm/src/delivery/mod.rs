@@ -1,0 +1,17 @@
+//! Delivery: which interrupts the list registers of a vCPU hold while it runs.
+//!
+//! ```text
+//!            load                        the guest                         save
+//!  state ──────────▶ list registers ── acknowledges, ends ──▶ list registers ──────────▶ state
+//!        most urgent first;                                           EOIcount for what did not fit
+//!        maintenance for what waits
+//! ```
+//!
+//! Between a save and the next load the state is complete and the list registers are empty.
+
+mod list_registers;
+mod load;
+mod queue;
+mod save;
+
+pub use list_registers::ListRegisters;
