@@ -52,6 +52,11 @@ pub use notifier::{Doorbell, FakeNotifier};
 
 use crossvm_core::{GuestAddr, GuestRange, Parts};
 
+/// The README's example is compiled and run with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// The fakes of one VM, side by side.
 pub type FakeVm = Parts<FakeMemory, FakeBus, FakeIrqs, FakeInterrupts>;
 
