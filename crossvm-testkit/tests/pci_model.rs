@@ -120,7 +120,10 @@ proptest! {
     #[test]
     fn narrow_reads_are_parts_of_the_dword(function in function(), offset in 0u16..0x1000) {
         let mut bus: PciBus<31> = PciBus::new(HostBridge::default(), range(WINDOW));
-        let bdf = bus.insert(function).unwrap();
+        // A 64-bit BAR in the last register is refused: the test above says so.
+        let inserted = bus.insert(function);
+        prop_assume!(inserted.is_ok());
+        let bdf = inserted.unwrap();
         let read = |offset, width| bus.read(bdf, ConfigAccess { offset, width });
         let dword = read(offset & !3, Width::U32);
         prop_assert_eq!(read(offset, Width::U8), dword >> (8 * (offset & 3)) & 0xff);
