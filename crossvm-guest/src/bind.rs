@@ -69,13 +69,16 @@ impl System {
                 other => other?,
             }
         }
-        self.functions()?.iter().filter(|function| function.driver() == Some(DRIVER) || scope == Scope::All).map(bound).collect()
+        let functions = self.functions()?;
+        let left_alone = |function: &Function| scope == Scope::Free && function.driver().is_some_and(|driver| driver != DRIVER);
+        functions.iter().filter(|function| !left_alone(function)).map(bound).collect()
     }
 }
 
+/// The function as bound, or an error where another driver, or none, holds it.
 fn bound(function: &Function) -> Result<Bound, Error> {
     let address = function.address();
-    let device = function.uio().filter(|device| exists(device));
+    let device = function.uio().filter(|device| function.driver() == Some(DRIVER) && exists(device));
     device.map(|device| Bound { address, device: device.to_owned() }).ok_or(Error::BindFailed { address, source: None })
 }
 

@@ -11,7 +11,6 @@ use crossvm_guest::{DataportIndex, EventCount};
 #[command(
     name = "crossvm",
     version,
-    about,
     after_help = "NAME is a connection's name, or its PCI address (0000:00:01.0).\n\
                   Exit status: 0 done, 1 failed, 2 wrong usage, 3 timed out."
 )]

@@ -1,0 +1,158 @@
+//! A copy of what Linux shows of PCI functions, made of plain files in a temporary folder.
+#![allow(dead_code, reason = "each test uses its part of it")]
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crossvm_guest::{System, spec};
+
+/// The folders that stand for `/sys` and `/dev`.
+pub(crate) struct Tree {
+    folder: tempfile::TempDir,
+}
+
+/// One function of it.
+pub(crate) struct Device {
+    pub(crate) folder: PathBuf,
+    pub(crate) uio: PathBuf,
+}
+
+/// Which registers a device gets.
+pub(crate) enum Registers<'a> {
+    /// EMIT, COUNT and NAME.
+    Reference,
+    /// All; for each dataport its true size and rights.
+    Extended(&'a [(u64, u32)]),
+}
+
+pub(crate) const PREFETCHABLE_MEMORY: u64 = 0x42208;
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("sys/bus/pci/devices")).unwrap();
+        fs::create_dir_all(folder.path().join("sys/bus/pci/drivers")).unwrap();
+        fs::create_dir_all(folder.path().join("dev")).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn system(&self) -> System {
+        System::at(self.path().join("sys"), self.path().join("dev"))
+    }
+
+    /// A loaded driver: its folder with the files that take commands.
+    pub(crate) fn driver(&self, name: &str) -> PathBuf {
+        let folder = self.path().join("sys/bus/pci/drivers").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for file in ["new_id", "bind", "unbind"] {
+            File::create(folder.join(file)).unwrap();
+        }
+        folder
+    }
+
+    /// A function with our ids, BARs of these sizes (BAR 0 first), write-combining files for the dataports, and memory switched on.
+    pub(crate) fn device(&self, address: &str, sizes: &[u64]) -> Device {
+        let folder = self.path().join("sys/bus/pci/devices").join(address);
+        fs::create_dir_all(&folder).unwrap();
+        let device = Device { folder, uio: self.path().join("dev").join(format!("uio-{address}")) };
+        device.file("vendor", format!("{:#06x}\n", spec::VENDOR).as_bytes());
+        device.file("device", format!("{:#06x}\n", spec::DEVICE).as_bytes());
+        let mut config = [0; 256];
+        config[4] = 2;
+        device.file("config", &config);
+        let mut lines = String::new();
+        let mut start = 0x5000_0000;
+        for index in 0..7 {
+            match sizes.get(index) {
+                Some(size) => {
+                    lines += &format!("{start:#018x} {:#018x} {PREFETCHABLE_MEMORY:#018x}\n", start + size - 1);
+                    device.sized(&format!("resource{index}"), *size);
+                    device.sized(&format!("resource{index}_wc"), *size);
+                    start += 0x1000_0000;
+                }
+                None => lines += &format!("{0:#018x} {0:#018x} {0:#018x}\n", 0),
+            }
+        }
+        device.file("resource", lines.as_bytes());
+        device
+    }
+
+    /// A sound connection, bound to `uio_pci_generic`, whose dataports fill their BARs.
+    pub(crate) fn connection(&self, address: &str, name: &str, dataports: &[u64]) -> Device {
+        let sizes: Vec<_> = [4096].into_iter().chain(dataports.iter().copied()).collect();
+        let device = self.device(address, &sizes);
+        let records: Vec<_> = dataports.iter().map(|size| (*size, 3)).collect();
+        device.registers(name.as_bytes(), Registers::Extended(&records));
+        self.bind(&device, "uio_pci_generic");
+        device
+    }
+
+    /// Makes `driver` hold `device`; a FIFO stands for the UIO device.
+    pub(crate) fn bind(&self, device: &Device, driver: &str) {
+        symlink(self.driver(driver), device.folder.join("driver")).unwrap();
+        if driver == "uio_pci_generic" {
+            fs::create_dir_all(device.folder.join("uio").join(device.uio.file_name().unwrap())).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, &device.uio, rustix::fs::Mode::RWXU).unwrap();
+        }
+    }
+}
+
+impl Device {
+    pub(crate) fn file(&self, name: &str, contents: &[u8]) {
+        fs::write(self.folder.join(name), contents).unwrap();
+    }
+
+    pub(crate) fn sized(&self, name: &str, size: u64) {
+        File::create(self.folder.join(name)).unwrap().set_len(size).unwrap();
+    }
+
+    pub(crate) fn registers(&self, name: &[u8], registers: Registers<'_>) {
+        self.poke("resource0", spec::NAME, name);
+        if let Registers::Extended(dataports) = registers {
+            self.poke_u32(spec::SIGNATURE, spec::SIGNATURE_VALUE);
+            self.poke_u32(spec::VERSION, 1);
+            self.poke_u32(spec::DATAPORTS, dataports.len().try_into().unwrap());
+            for (index, (size, rights)) in dataports.iter().enumerate() {
+                let at = spec::DATAPORT_RECORDS + index * spec::DATAPORT_RECORD_LENGTH;
+                self.poke("resource0", at, &size.to_le_bytes());
+                self.poke_u32(at + spec::DATAPORT_RECORD_RIGHTS, *rights);
+            }
+        }
+    }
+
+    pub(crate) fn poke(&self, file: &str, offset: usize, bytes: &[u8]) {
+        let file = OpenOptions::new().write(true).open(self.folder.join(file)).unwrap();
+        file.write_all_at(bytes, offset.try_into().unwrap()).unwrap();
+    }
+
+    pub(crate) fn poke_u32(&self, offset: usize, value: u32) {
+        self.poke("resource0", offset, &value.to_le_bytes());
+    }
+
+    pub(crate) fn peek(&self, file: &str, offset: usize, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        File::open(self.folder.join(file)).unwrap().read_exact_at(&mut bytes, offset.try_into().unwrap()).unwrap();
+        bytes
+    }
+
+    pub(crate) fn peek_u32(&self, offset: usize) -> u32 {
+        u32::from_le_bytes(self.peek("resource0", offset, 4).try_into().unwrap())
+    }
+
+    /// What the kernel's handler does on an interrupt: INTX_DISABLE is set, and the UIO device has something to read.
+    pub(crate) fn interrupt(&self) {
+        self.poke("config", 5, &[4]);
+        let mut uio = OpenOptions::new().read(true).write(true).open(&self.uio).unwrap();
+        std::io::Write::write_all(&mut uio, &1_u32.to_ne_bytes()).unwrap();
+        // The bytes of a FIFO live as long as somebody has it open: the waiter does.
+    }
+
+    pub(crate) fn intx_disabled(&self) -> bool {
+        self.peek("config", 5, 1) != [0]
+    }
+}
