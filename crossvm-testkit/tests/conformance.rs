@@ -1,6 +1,10 @@
 //! The contracts, against every backend that runs on this machine.
 
+use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl, State};
+use crossvm_arm::{ListRegisters, VcpuId, Vgic};
+use crossvm_core::{ErrorType, InterruptController, Irq, Level, Width};
 use crossvm_pci::{HostBridge, PciBus};
+use crossvm_testkit::conformance::interrupt_controller::{self, GuestCpu};
 use crossvm_testkit::conformance::{guest_memory, irq_allocator, pci_space};
 use crossvm_testkit::{FakeBus, FakeIrqs, FakeMemory, RAM, WINDOW, range};
 
@@ -23,4 +27,126 @@ fn pci_bus_keeps_the_contract() {
 #[test]
 fn fake_memory_keeps_the_contract() {
     guest_memory::all(|| FakeMemory::new([range(RAM)]));
+}
+
+#[test]
+fn virtual_gic_keeps_the_contract() {
+    for registers in [1, 4, 16] {
+        interrupt_controller::all(|| Cpu::new(registers));
+    }
+}
+
+/// A vCPU with a virtual GICv3: between calls it is in the guest, with its list registers loaded.
+struct Cpu {
+    gic: Vgic<1, 2>,
+    registers: Registers,
+}
+
+/// The list registers of a physical CPU, as memory.
+struct Registers {
+    lists: Vec<ListRegister>,
+    control: HypervisorControl,
+}
+
+impl ListRegisters for Registers {
+    fn count(&self) -> usize {
+        self.lists.len()
+    }
+    fn read(&self, index: usize) -> ListRegister {
+        self.lists[index]
+    }
+    fn write(&mut self, index: usize, value: ListRegister) {
+        self.lists[index] = value;
+    }
+    fn control(&self) -> HypervisorControl {
+        self.control
+    }
+    fn set_control(&mut self, value: HypervisorControl) {
+        self.control = value;
+    }
+    fn machine_control(&self) -> MachineControl {
+        MachineControl::new().with_enable_group1(true)
+    }
+}
+
+const GICD_CTLR: u32 = 0x000;
+const GICD_IGROUPR: u32 = 0x080;
+const GICD_ISENABLER: u32 = 0x100;
+const GICD_ICENABLER: u32 = 0x180;
+const GICR_WAKER: u32 = 0x014;
+
+impl Cpu {
+    /// As a guest's driver leaves it: groups set, the redistributor awake, every SPI disabled.
+    fn new(registers: usize) -> Self {
+        let mut gic = Vgic::new();
+        gic.redistributor_write(vcpu(), GICR_WAKER, Width::U32, 0);
+        gic.distributor_write(GICD_CTLR, Width::U32, 0b10);
+        for word in 1..=2 {
+            gic.distributor_write(GICD_IGROUPR + 4 * word, Width::U32, 0xffff_ffff);
+        }
+        let registers = Registers { lists: vec![ListRegister::EMPTY; registers], control: HypervisorControl::new() };
+        let mut cpu = Self { gic, registers };
+        cpu.exit(|_| ());
+        cpu
+    }
+
+    /// Out of the guest and into it again, as a VMM does it.
+    fn exit<T>(&mut self, serve: impl FnOnce(&mut Vgic<1, 2>) -> T) -> T {
+        self.gic.save(vcpu(), &mut self.registers);
+        let result = serve(&mut self.gic);
+        self.gic.load(vcpu(), &mut self.registers);
+        result
+    }
+
+    /// The list register of `irq` in a state that counts.
+    fn list(&mut self, states: &[State]) -> Option<&mut ListRegister> {
+        self.registers.lists.iter_mut().find(|list| list.virtual_intid() != 0 && states.contains(&list.state()))
+    }
+}
+
+impl ErrorType for Cpu {
+    type Error = crossvm_arm::Error;
+}
+
+impl InterruptController for Cpu {
+    fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), Self::Error> {
+        self.exit(|gic| gic.set_level(irq, level))
+    }
+}
+
+impl GuestCpu for Cpu {
+    fn line(&self) -> Irq {
+        Irq::new(40)
+    }
+    fn no_line(&self) -> Irq {
+        Irq::new(96)
+    }
+    fn set_enabled(&mut self, irq: Irq, enabled: bool) {
+        let register = if enabled { GICD_ISENABLER } else { GICD_ICENABLER } + 4 * (irq.number() / 32);
+        self.exit(|gic| gic.distributor_write(register, Width::U32, 1 << (irq.number() % 32)));
+    }
+    fn acknowledge(&mut self) -> Option<Irq> {
+        // All interrupts of the suite have one priority: nothing is taken while one is active.
+        if self.list(&[State::Active, State::PendingActive]).is_some() {
+            return None;
+        }
+        let list = self.list(&[State::Pending])?;
+        list.set_state(State::Active);
+        Some(Irq::new(list.virtual_intid()))
+    }
+    fn end(&mut self, _irq: Irq) {
+        if let Some(list) = self.list(&[State::Active]) {
+            list.set_state(State::Inactive);
+        } else if let Some(list) = self.list(&[State::PendingActive]) {
+            list.set_state(State::Pending);
+        } else {
+            panic!("the guest ended an interrupt that is not active");
+        }
+        // The maintenance interrupt, if the VMM asked for one, is an exit like any other.
+        self.exit(|_| ());
+    }
+}
+
+fn vcpu() -> VcpuId {
+    VcpuId::new(0).unwrap()
 }
