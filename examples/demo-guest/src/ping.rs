@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossvm_guest::System;
 
-use crate::link::Link;
+use crate::link::{Link, Turns};
 use crate::report::{Failure, Report};
 use crate::settings::{Sabotage, Settings};
 
@@ -33,29 +33,33 @@ const fn spins(round: u32) -> u32 {
 
 /// Emits and waits for the answer.
 pub(crate) fn ping(system: &System, settings: &Settings, report: &Report) -> Result<(), Failure> {
-    run(system, settings, report, "ping", |link| {
-        for round in 0..ROUNDS {
-            if round.is_multiple_of(2 * BLOCK) {
-                thread::sleep(PAUSE);
-            }
-            link.emit();
-            link.event(spins(round), || format!("answer to ping {round}"))?;
-        }
-        Ok(())
-    })
+    run(system, settings, report, "ping", |link| pinger(link))
 }
 
 /// Waits and answers.
 pub(crate) fn pong(system: &System, settings: &Settings, report: &Report) -> Result<(), Failure> {
-    run(system, settings, report, "pong", |link| {
-        for round in 0..ROUNDS {
-            link.event(spins(round), || format!("ping {round}"))?;
-            if settings.sabotage != Some(Sabotage::Mute) || round != ROUNDS / 2 {
-                link.emit();
-            }
+    run(system, settings, report, "pong", |link| ponger(link, settings.sabotage))
+}
+
+fn pinger(link: &mut impl Turns) -> Result<(), String> {
+    for round in 0..ROUNDS {
+        if round.is_multiple_of(2 * BLOCK) {
+            thread::sleep(PAUSE);
         }
-        Ok(())
-    })
+        link.emit();
+        link.event(spins(round), || format!("answer to ping {round}"))?;
+    }
+    Ok(())
+}
+
+fn ponger(link: &mut impl Turns, sabotage: Option<Sabotage>) -> Result<(), String> {
+    for round in 0..ROUNDS {
+        link.event(spins(round), || format!("ping {round}"))?;
+        if sabotage != Some(Sabotage::Mute) || round != ROUNDS / 2 {
+            link.emit();
+        }
+    }
+    Ok(())
 }
 
 fn run(
@@ -89,4 +93,36 @@ fn run(
         ],
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::fake::sides;
+
+    #[test]
+    fn every_ping_is_answered() {
+        let (mut first, mut second) = sides();
+        let (pinged, ponged) = thread::scope(|scope| {
+            let pinged = scope.spawn(|| pinger(&mut first));
+            (ponger(&mut second, None), pinged.join().unwrap())
+        });
+        assert_eq!((pinged, ponged), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn one_ping_without_an_answer_shows() {
+        let (mut first, mut second) = sides();
+        let (ponged, pinged) = thread::scope(|scope| {
+            let pinged = scope.spawn(|| pinger(&mut first));
+            (ponger(&mut second, Some(Sabotage::Mute)), pinged.join().unwrap())
+        });
+        assert_eq!(pinged, Err("no answer to ping 5000".to_owned()));
+        assert_eq!(ponged, Err("no ping 5001".to_owned()));
+    }
+
+    #[test]
+    fn half_of_the_rounds_need_an_interrupt() {
+        assert_eq!((0..ROUNDS).filter(|round| spins(*round) == 0).count(), 5000);
+    }
 }

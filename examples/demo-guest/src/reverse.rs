@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crossvm_guest::{DataportIndex, System};
 
-use crate::link::Link;
+use crate::link::{Link, Turns};
 use crate::random::Random;
 use crate::report::{Failure, Report};
 use crate::settings::Settings;
