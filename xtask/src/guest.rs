@@ -18,7 +18,8 @@ use crate::progress::Step;
 const KERNEL_META_PACKAGE: &str = "linux-image-cloud-arm64";
 const KERNEL_ENTRY: &str = "kernel";
 const BUSYBOX_PACKAGE: &str = "busybox-static";
-const BUSYBOX_ENTRY: &str = "busybox";
+/// Name of busybox in the cache.
+pub(crate) const BUSYBOX_ENTRY: &str = "busybox";
 /// The kernel modules that the guests need, in the order of loading.
 const MODULES: [&str; 2] = ["uio", "uio_pci_generic"];
 

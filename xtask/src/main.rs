@@ -2,6 +2,8 @@
 
 mod apt;
 mod cache;
+mod demo;
+mod doctor;
 mod guest;
 mod hash;
 mod host;
@@ -12,6 +14,8 @@ mod progress;
 mod run;
 mod setup;
 mod system;
+mod tables;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -33,6 +37,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Doctor(doctor::Arguments),
     /// Install what is missing, and only that.
     ///
     /// On Debian and Ubuntu, packages of the system come from apt-get, after a word about it. Kernels for the guests and,
@@ -44,7 +49,9 @@ enum Verb {
     },
     /// Build the hypervisor and the guests' programs
     Build,
+    Demo(demo::Arguments),
     Run(run::Arguments),
+    Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
 fn act(verb: Verb) -> Result<()> {
     let workspace = Workspace::find()?;
     match verb {
+        Verb::Doctor(arguments) => doctor::doctor(&workspace, &arguments),
         Verb::Setup { refresh } => {
             let ready = setup::setup(&workspace, if refresh { Existing::Refresh } else { Existing::Keep })?;
             println!("Everything is there: {}; guests run {}", ready.toolchain, ready.kernel.package);
@@ -75,6 +83,14 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Run(arguments) => {
             launch::on_interrupt()?;
             run::run(&workspace, arguments)
+        }
+        Verb::Demo(arguments) => {
+            launch::on_interrupt()?;
+            demo::demo(&workspace, &arguments)
+        }
+        Verb::Test(arguments) => {
+            launch::on_interrupt()?;
+            test::test(&workspace, &arguments)
         }
     }
 }

@@ -86,8 +86,11 @@ fn length(length: usize) -> u32 {
 mod tests {
     use super::*;
 
-    /// Reads the archive back: path, mode, rdev, content.
-    fn read(mut bytes: &[u8]) -> Vec<(String, u32, (u32, u32), Vec<u8>)> {
+    /// Path, mode, device numbers, content.
+    type Entry = (String, u32, (u32, u32), Vec<u8>);
+
+    /// Reads the archive back.
+    fn read(mut bytes: &[u8]) -> Vec<Entry> {
         let mut entries = Vec::new();
         loop {
             assert_eq!(&bytes[..6], b"070701");

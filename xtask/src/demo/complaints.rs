@@ -1,0 +1,75 @@
+//! What a guest's kernel says when it is unhappy with its machine.
+
+use std::sync::LazyLock;
+
+use regex::RegexSet;
+
+/// Patterns of lines that must not be on a guest's console.
+const PATTERNS: [&str; 20] = [
+    // PCI resources
+    r"BAR \d+.*: (no space|failed to assign|error updating|not assigned|can't)",
+    r"can't claim",
+    r"no compatible bridge window",
+    r"(?i)\bconflicts?\b",
+    r"(?i)pci.*\binvalid\b",
+    r"pci.*: .*ignoring",
+    r"pci.*\[Firmware (Bug|Warn)\]",
+    // Interrupts
+    r"(?i)irq \d+: nobody cared",
+    r"uio_pci_generic .*([Nn]o IRQ|[Ff]ail|[Ee]rror)",
+    // Memory and exceptions
+    r"Unable to handle",
+    r"Internal error",
+    r"Unhandled fault",
+    r"SError",
+    r"Bad mode in",
+    r"BUG:",
+    r"WARNING: CPU",
+    r"(?i)call trace",
+    r"Kernel panic",
+    // Time
+    r"(?i)soft lockup|hung task|blocked for more than",
+    r"rcu.*(stall|starved)",
+];
+
+/// `None` only if a pattern were wrong, which the tests exclude.
+static COMPLAINTS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(PATTERNS).ok());
+
+/// Whether `line` is a complaint. Without patterns every line counts as one: better a false alarm than silence.
+pub(super) fn found_in(line: &str) -> bool {
+    COMPLAINTS.as_ref().is_none_or(|patterns| patterns.is_match(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_complaint_is_seen() {
+        for line in [
+            "pci 0000:00:01.0: BAR 1: no space for [mem size 0x00100000 pref]",
+            "pci 0000:00:01.0: BAR 1: failed to assign [mem size 0x00100000 pref]",
+            "pci 0000:00:01.0: BAR 0: error updating (0x10000008 != 0x00000008)",
+            "pci 0000:00:01.0: can't claim BAR 0 [mem 0x00000000-0x00000fff]: no compatible bridge window",
+            "pci 0000:00:01.0: BAR 1: [mem 0x1000-0x1fff] has address conflict with System RAM",
+            "pci 0000:00:02.0: [Firmware Bug]: reg 0x10: invalid BAR (can't size)",
+            "irq 37: nobody cared (try booting with the \"irqpoll\" option)",
+            "uio_pci_generic 0000:00:01.0: No IRQ assigned to device",
+            "Unable to handle kernel paging request at virtual address ffff800008000000",
+            "Call trace:",
+            "Kernel panic - not syncing: Attempted to kill init!",
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "WARNING: CPU: 0 PID: 1 at kernel/irq/manage.c:1",
+        ] {
+            assert!(found_in(&format!("[    1.000000] {line}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_boot_has_none() {
+        let boot = include_str!("fixtures/good.log");
+        let complaints: Vec<_> = boot.lines().filter(|line| found_in(line)).collect();
+        assert_eq!(complaints, [""; 0]);
+    }
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask doctor`: what is there, what is missing, what each is for, and how it gets installed.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use comfy_table::{Cell, Table};
+use serde::Serialize;
+
+use crate::cache::Cache;
+use crate::guest::{self, Kernel};
+use crate::host::{self, Installer, Presence};
+use crate::process;
+use crate::tables::{self, bad, good};
+use crate::toolchain::Toolchain;
+use crate::workspace::Workspace;
+
+/// Show what is there, what is missing, what each is for and how it gets installed.
+///
+/// The exit status is 1 if something is missing. Nothing is changed.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that is needed.
+#[derive(Debug, Clone, Serialize)]
+struct Item {
+    name: String,
+    state: Presence,
+    /// What is there.
+    found: Option<String>,
+    purpose: String,
+    /// How it gets there.
+    how: String,
+}
+
+/// Looks at everything and shows it.
+pub(crate) fn doctor(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let items = examine(workspace)?;
+    let missing: Vec<&str> = items.iter().filter(|item| item.state == Presence::Missing).map(|item| item.name.as_str()).collect();
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&items)?);
+    } else {
+        println!("{}", table(&items));
+        println!("Cache: {} (set CROSSVM_CACHE for another place)", Cache::find()?.path("").display());
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("missing: {}", missing.join(", "))
+}
+
+const SETUP: &str = "cargo xtask setup";
+
+fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
+    let cache = Cache::find()?;
+    let toolchain = Toolchain::find(&cache)?;
+    let mut items = vec![
+        rust("cargo", workspace.cargo().arg("--version"), "builds everything", "install Rust with rustup"),
+        rust("rustc", Command::new("rustc").arg("--version"), "compiles the tests and tools of this machine", "install Rust with rustup"),
+        rust("rustfmt", workspace.cargo().args(["fmt", "--version"]), "cargo xtask test", "rustup component add rustfmt"),
+        rust("clippy", workspace.cargo().args(["clippy", "--version"]), "cargo xtask test", "rustup component add clippy"),
+    ];
+    items.push(Item {
+        name: "Rust for bare metal and guests".to_owned(),
+        state: presence(toolchain.is_some()),
+        found: toolchain.as_ref().map(ToString::to_string),
+        purpose: "builds the hypervisor and the guests' programs".to_owned(),
+        how: format!("{SETUP} (rustup's targets, else Debian's compiler in the cache)"),
+    });
+    let installer = Installer::find();
+    for tool in host::tools(toolchain.as_ref()) {
+        items.push(Item {
+            name: tool.program.to_owned(),
+            state: tool.presence(),
+            found: process::find_program(tool.program).map(|path| path.display().to_string()),
+            purpose: tool.purpose.to_owned(),
+            how: match installer {
+                Installer::Nobody => host::advice(tool.packages),
+                Installer::Apt | Installer::SudoApt => format!("{SETUP} (apt-get install {})", tool.packages.join(" ")),
+            },
+        });
+    }
+    let kernel = Kernel::find(&cache);
+    items.push(Item {
+        name: "guest kernel".to_owned(),
+        state: presence(kernel.is_some()),
+        found: kernel.map(|kernel| kernel.package),
+        purpose: "what the guests run, unmodified".to_owned(),
+        how: format!("{SETUP} (Debian package, unpacked into the cache)"),
+    });
+    let busybox = guest::find_busybox(&cache);
+    items.push(Item {
+        name: "guest busybox".to_owned(),
+        state: presence(busybox.is_some()),
+        found: busybox.and_then(|_| cache.stamp(guest::BUSYBOX_ENTRY)).map(|stamp| stamp.origin),
+        purpose: "the guests' shell".to_owned(),
+        how: format!("{SETUP} (Debian package, unpacked into the cache)"),
+    });
+    Ok(items)
+}
+
+fn rust(name: &str, command: &mut Command, purpose: &str, how: &str) -> Item {
+    let found = process::output(command).ok().map(|version| version.trim().to_owned());
+    Item { name: name.to_owned(), state: presence(found.is_some()), found, purpose: purpose.to_owned(), how: how.to_owned() }
+}
+
+fn presence(there: bool) -> Presence {
+    if there { Presence::Present } else { Presence::Missing }
+}
+
+fn table(items: &[Item]) -> Table {
+    let mut table = tables::table(&["what", "", "found", "for", "how it gets there"]);
+    for item in items {
+        let state = match item.state {
+            Presence::Present => good("ok"),
+            Presence::Missing => bad("missing"),
+        };
+        let found = item.found.as_deref().unwrap_or("-");
+        let how = if item.state == Presence::Missing { item.how.as_str() } else { "" };
+        table.add_row(vec![Cell::new(&item.name), state, Cell::new(found), Cell::new(&item.purpose), Cell::new(how)]);
+    }
+    table
+}

@@ -1,0 +1,131 @@
+//! The steps of `cargo xtask test`, in the order in which they run: what is quick and finds most comes first.
+
+use anyhow::{Result, bail};
+
+use crate::demo::{self, Play, Sabotage};
+use crate::process::run_shown;
+use crate::programs::VMM;
+use crate::setup::{self, Existing, Ready};
+use crate::toolchain::{Target, Toolchain, Verb};
+use crate::workspace::Workspace;
+
+/// The crates that must build without an operating system, with all their features that can.
+const NO_STD: [(&str, &str); 4] = [("crossvm-core", ""), ("crossvm-pci", "fdt"), ("crossvm-arm", ""), ("crossvm-manifest", "")];
+
+/// One step.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) run: fn(&mut Context<'_>) -> Result<()>,
+}
+
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "fmt", what: "the sources are formatted", run: fmt },
+    Step { name: "clippy", what: "no lint on this machine's builds", run: clippy },
+    Step { name: "tests", what: "unit, property and documentation tests", run: tests },
+    Step { name: "docs", what: "the documentation builds without a warning", run: docs },
+    Step { name: "setup", what: "everything for the steps below is there", run: setup },
+    Step { name: "bare-metal", what: "every no_std crate builds without an operating system", run: bare_metal },
+    Step { name: "bare-metal-clippy", what: "no lint on the hypervisor's own build", run: bare_metal_clippy },
+    Step { name: "demo", what: "two Debian guests talk under el2-vmm", run: demo },
+    Step {
+        name: "demo-corrupt-byte",
+        what: "the demonstration notices a changed byte",
+        run: |context| sabotage(context, Sabotage::CorruptByte),
+    },
+    Step {
+        name: "demo-kill-guest",
+        what: "the demonstration notices a crashed guest",
+        run: |context| sabotage(context, Sabotage::KillGuest),
+    },
+    Step { name: "demo-mute-peer", what: "the demonstration notices a lost event", run: |context| sabotage(context, Sabotage::MutePeer) },
+];
+
+/// What the steps share.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    workspace: &'a Workspace,
+    ready: Option<Ready>,
+}
+
+impl<'a> Context<'a> {
+    /// Nothing is known yet.
+    pub(super) fn new(workspace: &'a Workspace) -> Self {
+        Self { workspace, ready: None }
+    }
+
+    /// What setup has found or installed; done once.
+    fn ready(&mut self) -> Result<Ready> {
+        if let Some(ready) = &self.ready {
+            return Ok(ready.clone());
+        }
+        let ready = setup::setup(self.workspace, Existing::Keep)?;
+        Ok(self.ready.insert(ready).clone())
+    }
+}
+
+fn fmt(context: &mut Context<'_>) -> Result<()> {
+    run_shown(context.workspace.cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(context: &mut Context<'_>) -> Result<()> {
+    run_shown(context.workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+}
+
+fn tests(context: &mut Context<'_>) -> Result<()> {
+    run_shown(context.workspace.cargo().args(["test", "--workspace", "--all-features"]))
+}
+
+fn docs(context: &mut Context<'_>) -> Result<()> {
+    let mut cargo = context.workspace.cargo();
+    run_shown(
+        cargo.args(["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn setup(context: &mut Context<'_>) -> Result<()> {
+    let ready = context.ready()?;
+    println!("{}; guests run {}", ready.toolchain, ready.kernel.package);
+    Ok(())
+}
+
+fn bare_metal(context: &mut Context<'_>) -> Result<()> {
+    let toolchain = context.ready()?.toolchain;
+    for (package, features) in NO_STD {
+        let mut cargo = toolchain.cargo(context.workspace, Verb::Build, Target::BareMetal)?;
+        run_shown(cargo.args(["--release", "--package", package, "--features", features]))?;
+        let mut cargo = toolchain.cargo(context.workspace, Verb::Check, Target::Microcontroller)?;
+        run_shown(cargo.args(["--release", "--package", package, "--features", features]))?;
+    }
+    run_shown(toolchain.cargo(context.workspace, Verb::Build, Target::BareMetal)?.args(["--release", "--package", VMM]))
+}
+
+fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
+    let toolchain: Toolchain = context.ready()?.toolchain;
+    let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, Target::BareMetal)?;
+    run_shown(cargo.args(["--release", "--package", VMM, "--", "-D", "warnings"]))
+}
+
+fn demo(context: &mut Context<'_>) -> Result<()> {
+    let ready = context.ready()?;
+    let report = demo::play(context.workspace, &ready, Play::for_test(None))?;
+    println!("{}", report.show());
+    if report.ok { Ok(()) } else { bail!("{}", report.reasons.join("; ")) }
+}
+
+/// The run must fail, and for the reason that was provoked.
+fn sabotage(context: &mut Context<'_>, sabotage: Sabotage) -> Result<()> {
+    let ready = context.ready()?;
+    let report = demo::play(context.workspace, &ready, Play::for_test(Some(sabotage)))?;
+    let culprit = sabotage.culprit();
+    if report.ok || report.passed(culprit) {
+        bail!("the demonstration with {sabotage} passed `{culprit}`; it must fail there. Console: {}", report.log);
+    }
+    let hurt: Vec<&str> = sabotage.untouched().iter().copied().filter(|check| !report.passed(check)).collect();
+    if !hurt.is_empty() {
+        bail!("{sabotage} must not touch {}, but: {}. Console: {}", hurt.join(", "), report.reasons.join("; "), report.log);
+    }
+    println!("failed as it must:\n  {}", report.reasons.join("\n  "));
+    Ok(())
+}
