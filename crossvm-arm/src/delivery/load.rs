@@ -84,7 +84,8 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Gives an interrupt to a list register.
     fn lend(&mut self, vcpu: VcpuId, candidate: Candidate) -> ListRegister {
         let (word, bit, index) = (candidate.intid.word(), candidate.intid.bit(), candidate.intid.number() & 31);
-        let reaching = self.reaching(vcpu, word) & bit;
+        let asleep = self.vcpus.get(vcpu.index()).is_none_or(|vcpu| vcpu.asleep);
+        let reaching = if asleep { 0 } else { self.reaching(vcpu, word) & bit };
         let passing = self.bank(vcpu, word).map_or(0, |bank| self.passing(bank)) & bit;
         if let Some(spi) = self.spi_mut(word) {
             spi.hold(vcpu, bit);
@@ -96,8 +97,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         // of interrupt, and the architecture forbids both states at once where a physical interrupt is linked.
         let both = active && !linked && bank.edge & bank.latch & passing & reaching != 0;
         bank.lend(bit, !active || both);
-        // What remains makes the interrupt pending again after its end; that must not pass unseen.
-        let again = bank.outstanding() & passing != 0;
+        // What remains makes the interrupt pending again after its end. That must not pass unseen where it matters at once, nor end a
+        // link that it still needs.
+        let again = bank.outstanding() & (passing | bank.linked) & bit != 0;
         let hardware = linked && !again;
         let physical = match (hardware, again) {
             (true, _) => bank.physical_of(index),

@@ -1,0 +1,186 @@
+//! A virtual CPU interface as hardware has it (IHI 0069 §6): what a guest's acknowledges and ends of interrupt do to list registers.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crossvm_arm::ListRegisters;
+use crossvm_arm::spec::{Group, HypervisorControl, ListRegister, MachineControl, State};
+
+/// The physical interrupts that are active: PPIs with their CPU, SPIs with none.
+pub(crate) type Physical = Rc<RefCell<BTreeSet<(Option<usize>, u32)>>>;
+
+/// The key of `Physical` for physical interrupt `intid`, seen from CPU `cpu`.
+pub(crate) fn physical_key(cpu: usize, intid: u32) -> (Option<usize>, u32) {
+    ((intid < 32).then_some(cpu), intid)
+}
+
+/// One physical CPU, and the guest's view of its own CPU interface.
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    registers: Vec<ListRegister>,
+    control: HypervisorControl,
+    /// `ICH_VMCR_EL2`.
+    pub(crate) machine: MachineControl,
+    /// `ICC_PMR_EL1`.
+    pub(crate) priority_mask: u8,
+    /// `ICC_CTLR_EL1.EOImode`: deactivation is apart from the end of interrupt.
+    pub(crate) separate_deactivation: bool,
+    /// `ICH_AP<n>R_EL2`: the priorities that are active, least urgent first.
+    active_priorities: Vec<u8>,
+    index: usize,
+    physical: Physical,
+}
+
+/// A write of `ICC_DIR_EL1` that exits to the hypervisor.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Trapped;
+
+impl Cpu {
+    pub(crate) fn new(index: usize, registers: usize, separate_deactivation: bool, physical: Physical) -> Self {
+        Self {
+            registers: vec![ListRegister::EMPTY; registers],
+            control: HypervisorControl::new(),
+            machine: MachineControl::new(),
+            priority_mask: 0xff,
+            separate_deactivation,
+            active_priorities: Vec::new(),
+            index,
+            physical,
+        }
+    }
+
+    /// The guest takes interrupts of priorities that are numerically less: `ICC_PMR_EL1` and `ICC_RPR_EL1`.
+    pub(crate) fn threshold(&self) -> u8 {
+        self.active_priorities.last().copied().unwrap_or(0xff).min(self.priority_mask)
+    }
+
+    /// The CPU interface at power-on. Physical interrupts stay.
+    pub(crate) fn reset(&mut self) {
+        self.machine = MachineControl::new();
+        self.priority_mask = 0xff;
+        self.active_priorities.clear();
+    }
+
+    /// The guest acknowledges: the INTID, or `None` where it reads 1023.
+    pub(crate) fn acknowledge(&mut self) -> Option<u32> {
+        if !self.control.enable() {
+            return None;
+        }
+        let (machine, threshold) = (self.machine, self.threshold());
+        let taken = |group| match group {
+            Group::Zero => machine.enable_group0(),
+            Group::One => machine.enable_group1(),
+        };
+        let best = self
+            .registers
+            .iter_mut()
+            .filter(|register| register.state() == State::Pending && taken(register.group()))
+            .min_by_key(|register| register.priority())?;
+        if best.priority() >= threshold {
+            return None;
+        }
+        best.set_state(State::Active);
+        self.active_priorities.push(best.priority());
+        Some(best.virtual_intid())
+    }
+
+    /// The guest ends interrupt `intid`, the last one that it acknowledged and did not end.
+    pub(crate) fn end(&mut self, intid: u32) {
+        let dropped = self.active_priorities.pop().is_some();
+        if !self.separate_deactivation {
+            self.deactivate_register(intid, dropped);
+        }
+    }
+
+    /// The guest deactivates interrupt `intid`.
+    pub(crate) fn deactivate(&mut self, intid: u32) -> Result<(), Trapped> {
+        if self.control.trap_deactivate() {
+            return Err(Trapped);
+        }
+        self.deactivate_register(intid, true);
+        Ok(())
+    }
+
+    fn deactivate_register(&mut self, intid: u32, counts: bool) {
+        match self.registers.iter_mut().find(|register| register.virtual_intid() == intid && register.state().is_active()) {
+            Some(register) if register.state() == State::PendingActive => register.set_state(State::Pending),
+            Some(register) => {
+                register.set_state(State::Inactive);
+                if register.hardware() {
+                    let physical = u32::from(register.physical_intid());
+                    assert!(
+                        self.physical.borrow_mut().remove(&physical_key(self.index, physical)),
+                        "the guest's deactivation of {intid} found physical {physical} inactive"
+                    );
+                }
+            }
+            None if counts => self.control.set_eoi_count((self.control.eoi_count() + 1) & 31),
+            None => {}
+        }
+    }
+
+    /// Whether the maintenance interrupt is asserted (`ICH_MISR_EL2`).
+    pub(crate) fn maintenance(&self) -> bool {
+        let control = self.control;
+        let valid = || self.registers.iter().filter(|register| register.state() != State::Inactive).count();
+        let ended = |register: &ListRegister| {
+            register.state() == State::Inactive && !register.hardware() && register.physical_intid() & ListRegister::MAINTENANCE_ON_EOI != 0
+        };
+        control.enable()
+            && (self.registers.iter().any(ended)
+                || control.underflow() && valid() < 2
+                || control.entry_not_present() && control.eoi_count() != 0
+                || control.no_pending() && !self.registers.iter().any(|register| register.state() == State::Pending)
+                || control.group0_enabled() && self.machine.enable_group0()
+                || control.group0_disabled() && !self.machine.enable_group0()
+                || control.group1_enabled() && self.machine.enable_group1()
+                || control.group1_disabled() && !self.machine.enable_group1())
+    }
+
+    /// INTIDs in the list registers.
+    pub(crate) fn holds(&self) -> BTreeSet<u32> {
+        self.registers.iter().filter(|register| register.state() != State::Inactive).map(ListRegister::virtual_intid).collect()
+    }
+
+    /// What the architecture demands of the list registers (IHI 0069 §12.4).
+    pub(crate) fn check(&self) {
+        let valid = self.registers.iter().filter(|register| register.state() != State::Inactive);
+        assert_eq!(valid.clone().count(), self.holds().len(), "an interrupt is in two list registers: {:?}", self.registers);
+        for register in valid {
+            let physical = u32::from(register.physical_intid());
+            if register.hardware() {
+                assert_ne!(register.state(), State::PendingActive, "pending and active with a link: {register:?}");
+                assert!(self.physical.borrow().contains(&physical_key(self.index, physical)), "the link is dead: {register:?}");
+            } else {
+                assert_eq!(register.physical_intid() & !ListRegister::MAINTENANCE_ON_EOI, 0, "{register:?}");
+            }
+        }
+    }
+}
+
+impl ListRegisters for Cpu {
+    fn count(&self) -> usize {
+        self.registers.len()
+    }
+
+    fn read(&self, index: usize) -> ListRegister {
+        self.registers[index]
+    }
+
+    fn write(&mut self, index: usize, value: ListRegister) {
+        self.registers[index] = value;
+    }
+
+    fn control(&self) -> HypervisorControl {
+        self.control
+    }
+
+    fn set_control(&mut self, value: HypervisorControl) {
+        self.control = value;
+    }
+
+    fn machine_control(&self) -> MachineControl {
+        self.machine
+    }
+}
