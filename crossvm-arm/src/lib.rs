@@ -113,6 +113,8 @@ mod registers;
 mod sgi;
 pub mod spec;
 mod spi;
+#[cfg(test)]
+mod testing;
 mod vgic;
 
 pub use delivery::ListRegisters;

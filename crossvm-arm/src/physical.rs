@@ -77,3 +77,200 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossvm_core::{Level, Width};
+
+    use super::*;
+    use crate::spec::{ListRegister, State};
+    use crate::testing::{FIRST, Gic, Registers, SECOND, TIMER, booted, set_bit, set_edge, set_priority, spi};
+
+    const PHYSICAL: PhysicalIntId = PhysicalIntId::new(30).unwrap();
+    const ABSENT: VcpuId = VcpuId::new(3).unwrap();
+
+    /// The timer has come, and is in a list register.
+    fn raised() -> (Gic, Registers<4>) {
+        let (mut gic, mut registers) = (booted(), Registers::new());
+        gic.raise_hardware(FIRST, TIMER, PHYSICAL).unwrap();
+        gic.load(FIRST, &mut registers);
+        (gic, registers)
+    }
+
+    #[test]
+    fn a_hardware_interrupt_is_linked_so_that_the_guest_deactivates_it() {
+        let (mut gic, mut registers) = raised();
+        let register = registers.of(27);
+        assert_eq!((register.state(), register.hardware(), register.physical_intid()), (State::Pending, true, 30));
+        registers.set(27, State::Active);
+        gic.save(FIRST, &mut registers);
+        gic.load(FIRST, &mut registers);
+        assert_eq!((registers.of(27).state(), registers.of(27).hardware()), (State::Active, true));
+        registers.set(27, State::Inactive);
+        gic.save(FIRST, &mut registers);
+        assert_eq!(gic.take_deactivation(FIRST), None);
+        assert!(!gic.has_pending(FIRST));
+    }
+
+    #[test]
+    fn a_reset_gives_back_every_physical_interrupt_that_is_linked() {
+        let (mut gic, mut registers) = raised();
+        gic.raise_hardware(SECOND, TIMER, PHYSICAL).unwrap();
+        gic.raise_hardware(SECOND, spi(40), PhysicalIntId::new(140).unwrap()).unwrap();
+        registers.set(27, State::Active);
+        gic.save(FIRST, &mut registers);
+        gic.reset();
+        assert_eq!(gic.take_deactivation(SECOND), Some(PHYSICAL));
+        assert_eq!(gic.take_deactivation(SECOND), PhysicalIntId::new(140));
+        assert_eq!(gic.take_deactivation(SECOND), None);
+        assert_eq!(gic.take_deactivation(FIRST), Some(PHYSICAL));
+        assert_eq!(gic.take_deactivation(FIRST), None);
+    }
+
+    #[test]
+    fn an_interrupt_that_the_guest_disables_keeps_its_link() {
+        let (mut gic, mut registers) = raised();
+        gic.save(FIRST, &mut registers);
+        gic.redistributor_write(FIRST, 0x1_0180, Width::U32, 1 << 27);
+        gic.load(FIRST, &mut registers);
+        assert_eq!((registers.contents(), gic.take_deactivation(FIRST)), (std::vec![], None));
+        gic.redistributor_write(FIRST, 0x1_0100, Width::U32, 1 << 27);
+        gic.load(FIRST, &mut registers);
+        assert!(registers.of(27).hardware());
+    }
+
+    #[test]
+    fn clearing_the_pending_or_the_active_state_gives_the_physical_interrupt_back() {
+        let (mut gic, mut registers) = raised();
+        gic.save(FIRST, &mut registers);
+        gic.redistributor_write(FIRST, 0x1_0280, Width::U32, 1 << 27);
+        assert_eq!((gic.take_deactivation(FIRST), gic.take_deactivation(FIRST)), (Some(PHYSICAL), None));
+
+        let (mut gic, mut registers) = raised();
+        registers.set(27, State::Active);
+        gic.save(FIRST, &mut registers);
+        gic.redistributor_write(FIRST, 0x1_0280, Width::U32, 1 << 27);
+        assert_eq!(gic.take_deactivation(FIRST), None);
+        gic.redistributor_write(FIRST, 0x1_0380, Width::U32, 1 << 27);
+        assert_eq!(gic.take_deactivation(FIRST), Some(PHYSICAL));
+    }
+
+    #[test]
+    fn clearing_the_pending_state_while_the_guest_runs_decides_at_the_exit() {
+        for (state, given_back) in [(State::Pending, Some(PHYSICAL)), (State::Active, None), (State::Inactive, None)] {
+            let (mut gic, mut registers) = raised();
+            gic.redistributor_write(FIRST, 0x1_0280, Width::U32, 1 << 27);
+            assert_eq!(gic.take_deactivation(FIRST), None);
+            registers.set(27, state);
+            gic.save(FIRST, &mut registers);
+            assert_eq!(gic.take_deactivation(FIRST), given_back, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_takes_its_request_back_withdraws_the_interrupt() {
+        let (mut gic, mut registers) = raised();
+        gic.save(FIRST, &mut registers);
+        gic.lower_hardware(FIRST, TIMER).unwrap();
+        assert_eq!(gic.take_deactivation(FIRST), Some(PHYSICAL));
+        gic.load(FIRST, &mut registers);
+        assert_eq!(registers.contents(), []);
+        // Without a link it does nothing, nor once the guest has acknowledged.
+        gic.lower_hardware(FIRST, TIMER).unwrap();
+        let (mut gic, mut registers) = raised();
+        registers.set(27, State::Active);
+        gic.save(FIRST, &mut registers);
+        gic.lower_hardware(FIRST, TIMER).unwrap();
+        assert_eq!(gic.take_deactivation(FIRST), None);
+    }
+
+    #[test]
+    fn an_edge_is_not_taken_back() {
+        let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+        set_edge(&mut gic, 40);
+        gic.raise_hardware(FIRST, spi(40), PHYSICAL).unwrap();
+        gic.lower_hardware(FIRST, spi(40)).unwrap();
+        gic.load(FIRST, &mut registers);
+        assert!(registers.of(40).hardware());
+    }
+
+    #[test]
+    fn a_link_and_a_second_reason_to_be_pending_do_not_share_a_register() {
+        let (mut gic, mut registers) = raised();
+        registers.set(27, State::Active);
+        gic.save(FIRST, &mut registers);
+        gic.redistributor_write(FIRST, 0x1_0200, Width::U32, 1 << 27);
+        gic.load(FIRST, &mut registers);
+        let register = registers.of(27);
+        assert_eq!((register.state(), register.hardware()), (State::Active, false));
+        assert_eq!(register.physical_intid(), ListRegister::MAINTENANCE_ON_EOI);
+        // The end is reported; the link is the second coming's.
+        registers.set(27, State::Inactive);
+        gic.save(FIRST, &mut registers);
+        gic.load(FIRST, &mut registers);
+        assert_eq!((registers.of(27).state(), registers.of(27).hardware()), (State::Pending, true));
+    }
+
+    #[test]
+    fn a_line_that_is_high_as_well_ends_the_link_through_the_vmm() {
+        let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+        gic.raise_hardware(FIRST, TIMER, PHYSICAL).unwrap();
+        gic.set_ppi_level(FIRST, TIMER, Level::High).unwrap();
+        gic.load(FIRST, &mut registers);
+        assert!(!registers.of(27).hardware());
+        registers.set(27, State::Inactive);
+        gic.save(FIRST, &mut registers);
+        assert_eq!(gic.take_deactivation(FIRST), Some(PHYSICAL));
+        assert!(gic.has_pending(FIRST));
+    }
+
+    #[test]
+    fn an_interrupt_that_ends_outside_the_registers_gives_the_physical_one_back() {
+        let (mut gic, mut registers) = (booted(), Registers::<1>::new());
+        gic.raise_hardware(FIRST, TIMER, PHYSICAL).unwrap();
+        gic.load(FIRST, &mut registers);
+        registers.set(27, State::Active);
+        gic.save(FIRST, &mut registers);
+        set_priority(&mut gic, 40, 0x20);
+        gic.set_spi_level(spi(40), Level::High).unwrap();
+        gic.load(FIRST, &mut registers);
+        assert_eq!(registers.contents(), [(40, State::Pending)]);
+        registers.end_absent(1);
+        gic.save(FIRST, &mut registers);
+        assert_eq!(gic.take_deactivation(FIRST), Some(PHYSICAL));
+    }
+
+    #[test]
+    fn a_physical_interrupt_that_comes_again_before_the_save_is_a_new_one() {
+        let (mut gic, mut first) = (booted(), Registers::<4>::new());
+        gic.raise_hardware(FIRST, spi(40), PHYSICAL).unwrap();
+        gic.load(FIRST, &mut first);
+        // The guest handles it, without an exit; then it comes once more, on another CPU.
+        first.set(40, State::Inactive);
+        gic.raise_hardware(SECOND, spi(40), PHYSICAL).unwrap();
+        set_bit(&mut gic, 0x380, 40);
+        gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1);
+        let mut second = Registers::<4>::new();
+        gic.load(SECOND, &mut second);
+        gic.save(FIRST, &mut first);
+        assert_eq!(gic.take_deactivation(FIRST), None);
+        assert!(second.of(40).hardware());
+        second.set(40, State::Inactive);
+        gic.save(SECOND, &mut second);
+        assert_eq!(gic.take_deactivation(SECOND), None);
+        assert!(!gic.has_pending(FIRST) && !gic.has_pending(SECOND));
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused_and_changes_nothing() {
+        let mut gic = booted();
+        assert_eq!(gic.raise_hardware(ABSENT, TIMER, PHYSICAL), Err(Error::NoSuchVcpu { index: 3, count: 3 }));
+        assert_eq!(gic.raise_hardware(FIRST, spi(96), PHYSICAL), Err(Error::NoSuchInterrupt { intid: 96, end: 96 }));
+        assert!(gic.lower_hardware(ABSENT, TIMER).is_err() && gic.lower_hardware(FIRST, spi(96)).is_err());
+        assert!(gic.set_ppi_level(ABSENT, TIMER, Level::High).is_err());
+        gic.load(ABSENT, &mut Registers::<4>::new());
+        gic.save(ABSENT, &mut Registers::<4>::new());
+        assert_eq!((gic.take_deactivation(ABSENT), gic.has_pending(ABSENT)), (None, false));
+        assert_eq!(gic, booted());
+    }
+}

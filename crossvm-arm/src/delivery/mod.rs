@@ -13,5 +13,7 @@ mod list_registers;
 mod load;
 mod queue;
 mod save;
+#[cfg(test)]
+mod tests;
 
 pub use list_registers::ListRegisters;
