@@ -25,6 +25,8 @@ pub(crate) const RELEASE: &str = "bookworm";
 pub(crate) struct Apt {
     configuration: PathBuf,
     packages: PathBuf,
+    /// Where downloads are until they are checked.
+    unchecked: PathBuf,
     host: String,
 }
 
@@ -68,7 +70,7 @@ impl Apt {
         fs::write(root.join("sources/crossvm.sources"), sources::find()?)?;
         let configuration = root.join("apt.conf");
         fs::write(&configuration, configure(&root, &host))?;
-        let apt = Self { configuration, packages, host };
+        let apt = Self { configuration, packages, unchecked: cache.temporary("download"), host };
         step.detail("updating the private package lists");
         process::run(apt.apt_get().arg("update")).context("the Debian package lists cannot be fetched; is the mirror reachable?")?;
         Ok(apt)
@@ -104,21 +106,23 @@ impl Apt {
             if sha256_file(&place)? == package.sha256 {
                 return Ok(place);
             }
-            eprintln!("     {stem} in the cache is damaged: downloading it anew");
+            step.detail(&format!("{stem} in the cache is damaged: downloading it anew"));
             fs::remove_file(&place)?;
         }
         step.detail(&format!("downloading {} {} ({} MB)", package.name, package.version, package.size.div_ceil(1_000_000)));
-        let folder = tempfile::tempdir_in(&self.packages)?;
+        fs::create_dir_all(&self.unchecked).with_context(|| format!("cannot create {}", self.unchecked.display()))?;
         let exact = format!("{}:{}={}", package.name, package.architecture, package.version);
-        process::run(self.apt_get().current_dir(folder.path()).args(["download", &exact]))
+        process::run(self.apt_get().current_dir(&self.unchecked).args(["download", &exact]))
             .with_context(|| format!("package {} cannot be downloaded", package.name))?;
-        let downloaded = fs::read_dir(folder.path())?.flatten().next().ok_or_else(|| anyhow!("apt-get left no file for {exact}"))?.path();
+        let downloaded = fs::read_dir(&self.unchecked)?.flatten().next().ok_or_else(|| anyhow!("apt-get left no file for {exact}"))?.path();
         let found = sha256_file(&downloaded)?;
         if found != package.sha256 {
+            fs::remove_dir_all(&self.unchecked)?;
             bail!("{stem}: SHA-256 is {found}, the signed index says {}; try again, or use another mirror", package.sha256);
         }
         fs::write(&record, format!("{}  {stem}\n", package.sha256))?;
         fs::rename(&downloaded, &place).with_context(|| format!("cannot put {} in place", place.display()))?;
+        fs::remove_dir_all(&self.unchecked)?;
         Ok(place)
     }
 

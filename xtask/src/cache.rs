@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{Sha256, sha256_file};
+use crate::output;
 
 /// Raised when the meaning of the entries changes, so that older ones are made anew.
 const FORMAT: u32 = 1;
@@ -72,6 +73,11 @@ impl Cache {
         self.root.join(name)
     }
 
+    /// A folder for unfinished work; if it is left behind, the next run removes it.
+    pub(crate) fn temporary(&self, name: &str) -> PathBuf {
+        self.path(&format!("{TEMPORARY}{name}"))
+    }
+
     /// Takes the lock, waiting for another run if there is one, and clears away what interrupted runs have left.
     pub(crate) fn lock(&self) -> Result<Lock> {
         fs::create_dir_all(&self.root)
@@ -79,7 +85,7 @@ impl Cache {
         let path = self.path("lock");
         let file = File::options().create(true).append(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         if file.try_lock().is_err() {
-            eprintln!("  .. waiting for another `cargo xtask` that is using {}", self.root.display());
+            output::note(format!("  .. waiting for another `cargo xtask` that is using {}", self.root.display()));
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         }
         for entry in fs::read_dir(&self.root)?.flatten() {
@@ -105,7 +111,7 @@ impl Cache {
 
     /// Makes entry `name` anew: `fill` fills an empty folder and returns the files in it that the stamp shall vouch for.
     pub(crate) fn create(&self, _lock: &Lock, name: &str, origin: &str, fill: impl FnOnce(&Path) -> Result<Vec<PathBuf>>) -> Result<Stamp> {
-        let temporary = self.path(&format!("{TEMPORARY}{name}"));
+        let temporary = self.temporary(name);
         fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
         let mut files = Vec::new();
         for path in fill(&temporary)? {
@@ -119,7 +125,7 @@ impl Cache {
         fs::write(temporary.join(STAMP), serde_json::to_vec_pretty(&stamp)?)?;
         let place = self.path(name);
         if place.exists() {
-            let old = self.path(&format!("{TEMPORARY}{name}.old"));
+            let old = self.temporary(&format!("{name}.old"));
             fs::rename(&place, &old).and_then(|()| fs::rename(&temporary, &place)).and_then(|()| fs::remove_dir_all(&old))
         } else {
             fs::rename(&temporary, &place)

@@ -18,6 +18,7 @@ pub(crate) use scenario::Sabotage;
 
 use crate::launch::console::Line;
 use crate::launch::{Cpu, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::output;
 use crate::run::DEFAULT_CPU;
 use crate::setup::{self, Existing, Ready};
 use crate::workspace::Workspace;
@@ -94,7 +95,7 @@ pub(crate) fn demo(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.report {
         report.write(path)?;
     }
-    println!("\n{}", report.show());
+    output::line(format!("\n{}", report.show()));
     if !report.ok {
         bail!("the demonstration failed: {}", report.reasons.join("; "));
     }
@@ -122,9 +123,9 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<R
     };
     if play.show == Show::Everything {
         for blob in &machine.layout.blobs {
-            println!("{:#012x} {:>9} bytes  {}", blob.image.address, blob.image.size, blob.path.display());
+            output::line(format!("{:#012x} {:>9} bytes  {}", blob.image.address, blob.image.size, blob.path.display()));
         }
-        println!("{}", process::describe(&machine.command()));
+        output::line(process::describe(&machine.command()));
     }
     let mut transcript = Transcript::default();
     let started = Instant::now();
@@ -137,7 +138,7 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<R
     };
     let patience = Patience::Limit(play.timeout);
     let ended = if play.show == Show::Progress {
-        progress::step("two Debian kernels under el2-vmm", |_| machine.run(patience, watch))?
+        progress::step("running two Debian kernels under el2-vmm", |_| machine.run(patience, watch))?
     } else {
         machine.run(patience, &mut watch)?
     };
@@ -155,7 +156,7 @@ fn show(line: &Line, show: Show) {
     let names = scenario::VMS.map(str::to_owned);
     match show {
         Show::Progress => {}
-        Show::Consoles => println!("{}", line.shown(&names)),
-        Show::Everything => println!("{:8.3} {}", line.at.as_secs_f64(), line.shown(&names)),
+        Show::Consoles => output::line(line.shown(&names)),
+        Show::Everything => output::line(format!("{:8.3} {}", line.at.as_secs_f64(), line.shown(&names))),
     }
 }

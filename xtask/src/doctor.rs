@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::guest::{self, Kernel};
 use crate::host::{self, Installer, Presence};
+use crate::output;
 use crate::process;
 use crate::tables::{self, bad, good};
 use crate::toolchain::Toolchain;
@@ -42,10 +43,10 @@ pub(crate) fn doctor(workspace: &Workspace, arguments: &Arguments) -> Result<()>
     let items = examine(workspace)?;
     let missing: Vec<&str> = items.iter().filter(|item| item.state == Presence::Missing).map(|item| item.name.as_str()).collect();
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&items)?);
+        output::line(serde_json::to_string_pretty(&items)?);
     } else {
-        println!("{}", table(&items));
-        println!("Cache: {} (set CROSSVM_CACHE for another place)", Cache::find()?.path("").display());
+        output::line(table(&items));
+        output::line(format!("Cache: {} (set CROSSVM_CACHE for another place)", Cache::find()?.path("").display()));
     }
     if missing.is_empty() {
         return Ok(());

@@ -7,7 +7,9 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::output;
 use crate::process;
+use crate::progress::step;
 use crate::toolchain::Toolchain;
 
 /// A program of the host's distribution.
@@ -98,10 +100,10 @@ impl Installer {
         if self == Self::Nobody {
             bail!("missing packages: {list}. {}", advice(packages));
         }
-        eprintln!("  .. installing with apt-get: {list}");
+        output::note(format!("  .. installing with apt-get: {list}"));
         // An index may be old or absent; one source that fails must not stop the others.
-        if let Err(error) = process::run(self.command().arg("update")) {
-            eprintln!("     {error:#}\n     going on with the package lists that there are");
+        if let Err(error) = step("apt-get update", |_| process::run(self.command().arg("update"))) {
+            output::note(format!("     {error:#}\n     going on with the package lists that there are"));
         }
         process::run_shown(self.command().args(["install", "-y", "--no-install-recommends"]).args(packages))
     }

@@ -5,4 +5,4 @@ mod layout;
 mod qemu;
 
 pub(crate) use layout::Layout;
-pub(crate) use qemu::{Cpu, Ended, Input, Machine, Output, Patience, Verdict, on_interrupt};
+pub(crate) use qemu::{Cpu, Ended, Input, Machine, Output, Patience, Verdict};

@@ -7,7 +7,9 @@ mod doctor;
 mod guest;
 mod hash;
 mod host;
+mod interrupt;
 mod launch;
+mod output;
 mod process;
 mod programs;
 mod progress;
@@ -56,41 +58,40 @@ enum Verb {
 
 fn main() -> ExitCode {
     match act(Cli::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            eprintln!("{} {error:#}", console::style("error:").red().bold().for_stderr());
+            output::note(format!("{} {error:#}", console::style("error:").red().bold().for_stderr()));
             ExitCode::FAILURE
         }
     }
 }
 
-fn act(verb: Verb) -> Result<()> {
+fn act(verb: Verb) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match verb {
-        Verb::Doctor(arguments) => doctor::doctor(&workspace, &arguments),
+        Verb::Doctor(arguments) => doctor::doctor(&workspace, &arguments)?,
         Verb::Setup { refresh } => {
             let ready = setup::setup(&workspace, if refresh { Existing::Refresh } else { Existing::Keep })?;
-            println!("Everything is there: {}; guests run {}", ready.toolchain, ready.kernel.package);
-            Ok(())
+            output::line(format!("Everything is there: {}; guests run {}", ready.toolchain, ready.kernel.package));
         }
         Verb::Build => {
             let ready = setup::setup(&workspace, Existing::Keep)?;
-            println!("{}", programs::build_vmm(&workspace, &ready.toolchain)?.display());
+            output::line(programs::build_vmm(&workspace, &ready.toolchain)?.display());
             let guest = programs::build_guest(&workspace, &ready.toolchain)?;
-            println!("{}\n{}", guest.crossvm.display(), guest.demo.display());
-            Ok(())
+            output::line(format!("{}\n{}", guest.crossvm.display(), guest.demo.display()));
         }
         Verb::Run(arguments) => {
-            launch::on_interrupt()?;
-            run::run(&workspace, arguments)
+            interrupt::watch()?;
+            run::run(&workspace, arguments)?;
         }
         Verb::Demo(arguments) => {
-            launch::on_interrupt()?;
-            demo::demo(&workspace, &arguments)
+            interrupt::watch()?;
+            demo::demo(&workspace, &arguments)?;
         }
         Verb::Test(arguments) => {
-            launch::on_interrupt()?;
-            test::test(&workspace, &arguments)
+            interrupt::watch()?;
+            return test::test(&workspace, &arguments);
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

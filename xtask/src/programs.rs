@@ -14,14 +14,14 @@ pub(crate) const VMM: &str = "el2-vmm";
 
 /// Builds the hypervisor and returns the path of its ELF file.
 pub(crate) fn build_vmm(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
-    process::run_shown(toolchain.cargo(workspace, Verb::Build, Target::BareMetal)?.args(["--quiet", "--release", "--package", VMM]))?;
+    process::run_shown(toolchain.cargo(workspace, Verb::Build, Target::BareMetal)?.args(["--release", "--package", VMM]))?;
     existing(toolchain.programs(workspace, Target::BareMetal).join(VMM))
 }
 
 /// Builds the guests' programs.
 pub(crate) fn build_guest(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> {
     let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::Guest)?;
-    process::run_shown(cargo.args(["--quiet", "--release", "--package", "crossvm-guest", "--package", "demo-guest", "--bins"]))?;
+    process::run_shown(cargo.args(["--release", "--package", "crossvm-guest", "--package", "demo-guest", "--bins"]))?;
     let folder = toolchain.programs(workspace, Target::Guest);
     Ok(Programs {
         crossvm: existing(folder.join("crossvm"))?,

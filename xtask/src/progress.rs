@@ -6,6 +6,8 @@ use anyhow::Result;
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output;
+
 /// Runs `work` as one step, shown as `what`. `work` may tell what it is doing at the moment through the [`Step`].
 pub(crate) fn step<T>(what: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
     let step = Step::begin(what);
@@ -33,7 +35,7 @@ impl Step {
             bar
         });
         if bar.is_none() {
-            eprintln!("  .. {what}");
+            output::note(format!("  .. {what}"));
         }
         Self { what: what.to_owned(), started: Instant::now(), bar }
     }
@@ -42,7 +44,7 @@ impl Step {
     pub(crate) fn detail(&self, detail: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(format!("{}: {detail}", self.what)),
-            None => eprintln!("     {detail}"),
+            None => output::note(format!("     {detail}")),
         }
     }
 
@@ -51,7 +53,7 @@ impl Step {
             bar.finish_and_clear();
         }
         let mark = if good { style("ok").green() } else { style("!!").red() }.for_stderr();
-        eprintln!("  {mark} {} ({})", self.what, seconds(self.started.elapsed()));
+        output::note(format!("  {mark} {} ({})", self.what, seconds(self.started.elapsed())));
     }
 }
 

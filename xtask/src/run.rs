@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::launch::{Cpu, Ended, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::output;
 use crate::progress::seconds;
 use crate::setup::{self, Existing, Ready};
 use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
@@ -100,18 +101,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
         log: log.clone(),
     };
     if arguments.dry_run {
-        println!("{}", process::describe(&machine.command()));
+        output::line(process::describe(&machine.command()));
         return Ok(());
     }
     let patience = arguments.timeout.map_or(Patience::Endless, |limit| Patience::Limit(Duration::from_secs(limit)));
     let ended = machine.run(patience, |_| Verdict::GoOn)?;
     match ended {
         Ended::PoweredOff | Ended::Stopped => {}
-        Ended::Interrupted => eprintln!("\nended by the user"),
+        Ended::Interrupted => output::note("\nended by the user"),
         Ended::TimedOut(after) => bail!("ended after {}, as --timeout says; the console is in {}", seconds(after), log.display()),
         Ended::Failed(why) => bail!("{why}"),
     }
-    eprintln!("The console is in {}", log.display());
+    output::note(format!("The console is in {}", log.display()));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::apt::Apt;
 use crate::cache::{Cache, Lock};
 use crate::guest::{self, Kernel};
 use crate::host::{self, Installer, Presence};
+use crate::output;
 use crate::progress::step;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
@@ -35,7 +36,7 @@ pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> 
     {
         return Ok(ready);
     }
-    eprintln!("Setting up (once). Downloads and unpacked files go to {}", cache.path("").display());
+    output::note(format!("Setting up (once). Downloads and unpacked files go to {}", cache.path("").display()));
     let lock = cache.lock()?;
 
     // The toolchain decides whether a linker for the guests is needed.
@@ -87,7 +88,7 @@ fn install_tools(toolchain: Option<&Toolchain>) -> Result<()> {
         return Ok(());
     }
     for tool in &missing {
-        eprintln!("  .. {} is missing: {}", tool.program, tool.purpose);
+        output::note(format!("  .. {} is missing: {}", tool.program, tool.purpose));
     }
     let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect();
     Installer::find().install(&packages)?;

@@ -2,12 +2,15 @@
 
 mod steps;
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use console::style;
 
+use crate::interrupt;
+use crate::output;
 use crate::progress::seconds;
 use crate::workspace::Workspace;
 use steps::{Context, STEPS, Step};
@@ -34,32 +37,38 @@ struct Outcome {
 }
 
 /// Runs the steps.
-pub(crate) fn test(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+pub(crate) fn test(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.list {
         for step in STEPS {
-            println!("{:<18} {}", step.name, step.what);
+            output::line(format!("{:<18} {}", step.name, step.what));
         }
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&arguments.only)?;
     let mut context = Context::new(workspace);
     let mut outcomes = Vec::new();
     for (place, step) in chosen.iter().enumerate() {
-        println!("\n{}", style(format!("=== {}/{} {}: {}", place + 1, chosen.len(), step.name, step.what)).bold());
+        if interrupt::requested() {
+            break;
+        }
+        output::line(format!("\n{}", style(format!("=== {}/{} {}: {}", place + 1, chosen.len(), step.name, step.what)).bold()));
         let started = Instant::now();
         let failure = (step.run)(&mut context).err().map(|error| format!("{error:#}"));
         let took = started.elapsed();
         match &failure {
-            None => println!("{} {} ({})", style("=== ok").green(), step.name, seconds(took)),
-            Some(why) => println!("{} {} ({}): {why}", style("=== FAILED").red().bold(), step.name, seconds(took)),
+            None => output::line(format!("{} {} ({})", style("=== ok").green(), step.name, seconds(took))),
+            Some(why) => output::line(format!("{} {} ({}): {why}", style("=== FAILED").red().bold(), step.name, seconds(took))),
         }
         outcomes.push(Outcome { name: step.name, took, failure });
     }
-    println!("\n{}", summary(&outcomes));
+    output::line(format!("\n{}", summary(&outcomes)));
     let failed: Vec<&str> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).map(|outcome| outcome.name).collect();
-    let skipped = STEPS.len() - chosen.len();
-    println!("{} passed, {} failed, {skipped} skipped", outcomes.len() - failed.len(), failed.len());
-    if failed.is_empty() { Ok(()) } else { bail!("failed: {}; repeat one with `cargo xtask test --only STEP`", failed.join(", ")) }
+    let skipped = STEPS.len() - outcomes.len();
+    if !failed.is_empty() {
+        output::line(format!("\nfailed: {}; repeat one with `cargo xtask test --only STEP`", failed.join(", ")));
+    }
+    output::line(format!("\n{} passed, {} failed, {skipped} skipped", outcomes.len() - failed.len(), failed.len()));
+    Ok(if failed.is_empty() && !interrupt::requested() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Step>> {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -13,19 +12,12 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Layout;
 use super::console::{Line, Splitter};
-use crate::{host, process};
+use crate::{host, interrupt, process};
 
 /// How often a wait looks whether the user has interrupted us.
 const BEAT: Duration = Duration::from_millis(100);
 /// How long an emulator that was asked to end may take.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Makes Ctrl-C and a polite kill end the machine in good order. To be called once.
-pub(crate) fn on_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("cannot handle Ctrl-C")
-}
 
 /// A model of CPU that the emulator knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +196,7 @@ enum Next {
 
 fn next(receiver: &Receiver<Piece>, deadline: Option<Instant>) -> Next {
     loop {
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if interrupt::requested() {
             return Next::Interrupted;
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {

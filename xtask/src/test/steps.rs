@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::demo::{self, Play, Sabotage};
+use crate::output;
 use crate::process::run_shown;
 use crate::programs::VMM;
 use crate::setup::{self, Existing, Ready};
@@ -86,7 +87,7 @@ fn docs(context: &mut Context<'_>) -> Result<()> {
 
 fn setup(context: &mut Context<'_>) -> Result<()> {
     let ready = context.ready()?;
-    println!("{}; guests run {}", ready.toolchain, ready.kernel.package);
+    output::line(format!("{}; guests run {}", ready.toolchain, ready.kernel.package));
     Ok(())
 }
 
@@ -110,7 +111,7 @@ fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
 fn demo(context: &mut Context<'_>) -> Result<()> {
     let ready = context.ready()?;
     let report = demo::play(context.workspace, &ready, Play::for_test(None))?;
-    println!("{}", report.show());
+    output::line(report.show());
     if report.ok { Ok(()) } else { bail!("{}", report.reasons.join("; ")) }
 }
 
@@ -126,6 +127,6 @@ fn sabotage(context: &mut Context<'_>, sabotage: Sabotage) -> Result<()> {
     if !hurt.is_empty() {
         bail!("{sabotage} must not touch {}, but: {}. Console: {}", hurt.join(", "), report.reasons.join("; "), report.log);
     }
-    println!("failed as it must:\n  {}", report.reasons.join("\n  "));
+    output::line(format!("failed as it must:\n  {}", report.reasons.join("\n  ")));
     Ok(())
 }
