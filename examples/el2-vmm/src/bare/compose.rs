@@ -1,0 +1,209 @@
+//! From the topology to what each CPU needs.
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::slice;
+use core::sync::atomic::AtomicUsize;
+
+use blake2::{Blake2s256, Digest};
+use crossvm_core::FrameSize;
+use crossvm_manifest::{ComponentKind, Peer, Topology};
+use el2_vmm::components::{Component, Port, Reverse, Seat};
+use el2_vmm::config::{self, ConfigError, OwnEnd};
+use el2_vmm::dataport::SharedMemory;
+use el2_vmm::guest::SEED_BYTES;
+use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
+use el2_vmm::mail::{Mailbox, Notify};
+use el2_vmm::vm::Resources;
+use spin::Mutex;
+
+use super::gic::Redistributors;
+use super::hardware::Hardware;
+use super::image;
+use super::system::{Launch, System};
+
+/// Why the system cannot be composed.
+#[derive(Debug)]
+pub(super) enum ComposeError {
+    /// The command line or the topology.
+    Config(ConfigError),
+    /// Memory has run out.
+    Memory(OutOfMemory),
+    /// A dataport is no whole number of pages.
+    Dataport,
+    /// The VMM's image has no size: a fault of the linker script.
+    Image,
+}
+
+impl fmt::Display for ComposeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Memory(error) => error.fmt(f),
+            Self::Dataport => f.write_str("the size of a dataport is no multiple of 4 KiB"),
+            Self::Image => f.write_str("the VMM's image has no size"),
+        }
+    }
+}
+
+impl From<ConfigError> for ComposeError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<OutOfMemory> for ComposeError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(error)
+    }
+}
+
+/// What the loader has put at `range`.
+///
+/// # Safety
+///
+/// The range is RAM in the VMM's map, and nobody ever writes to it.
+pub(super) unsafe fn loaded(range: HostRange) -> &'static [u8] {
+    let start = core::ptr::with_exposed_provenance(range.start().get() as usize);
+    // SAFETY: the caller's promise; RAM is initialised.
+    unsafe { slice::from_raw_parts(start, usize::try_from(range.size()).unwrap_or(0)) }
+}
+
+/// Composes the system for `machine`.
+pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Result<System, ComposeError> {
+    let blob = config::locate_topology(&machine.boot_arguments)?;
+    if !machine.ram.iter().any(|ram| ram.covers(blob)) {
+        return Err(ConfigError::NotInRam(blob).into());
+    }
+    // SAFETY: in RAM, so in the map; kept out of the free memory below.
+    let bytes = unsafe { loaded(blob) };
+    let topology: &'static Topology = Box::leak(Box::new(config::read_topology(bytes, &machine.ram, machine.cpus.len())?));
+    let mut free = free_memory(&machine, topology, blob)?;
+
+    let mut dataports = Vec::new();
+    for connection in &topology.connections {
+        let range = SharedMemory::take_range(&mut free, connection.size)?;
+        // SAFETY: the range was free RAM and is the dataport's from now on.
+        dataports.push(unsafe { SharedMemory::new(range) }.ok_or(ComposeError::Dataport)?);
+    }
+    let dataports: &'static [&'static SharedMemory] = dataports.leak();
+    let mailboxes = Mailboxes::new(topology);
+    let seats = seats(topology, &mailboxes, dataports);
+
+    let mut launches = Vec::new();
+    for (number, (vm, mailbox)) in (0..).zip(topology.vms.iter().zip(&mailboxes.vms)) {
+        let pages = free.allocate(PagePool::SIZE, FrameSize::MIB_2)?;
+        let ram = free.allocate(vm.memory, FrameSize::MIB_2)?;
+        // SAFETY: both ranges were free RAM and are the VM's from now on.
+        let (pages, ram) = unsafe { (PhysicalMemory::new(pages), PhysicalMemory::new(ram)) };
+        let cpus = [CpuId::new(number)];
+        let resources = Resources { name: vm.name.clone(), cpus, mailbox, pages: PagePool::new(pages), platform: Hardware };
+        let seed = seed(&machine.seed, number);
+        launches.push(Mutex::new(Some(Launch { resources, ram, dataports, seed })));
+    }
+    let running = AtomicUsize::new(launches.len());
+    Ok(System { machine, topology, redistributors, mailboxes: mailboxes.vms, seats, launches, running })
+}
+
+/// The machine's RAM without the device tree, the VMM, the topology and the images.
+fn free_memory(machine: &Machine, topology: &Topology, blob: HostRange) -> Result<FreeMemory, ComposeError> {
+    let mut free = FreeMemory::new();
+    for ram in &machine.ram {
+        free.add(*ram)?;
+    }
+    let image = image::all().ok_or(ComposeError::Image)?;
+    free.remove(image)?;
+    // What lies below the VMM is the device tree's.
+    let below = machine.ram.iter().map(|ram| ram.start()).min().filter(|start| *start < image.start());
+    if let Some(tree) = below.and_then(|start| HostRange::new(start, image.start().get().checked_sub(start.get())?)) {
+        free.remove(tree)?;
+    }
+    for used in config::images(topology).chain([blob]) {
+        free.remove(used.widened(4096).unwrap_or(used))?;
+    }
+    Ok(free)
+}
+
+/// Where events arrive.
+struct Mailboxes {
+    vms: Vec<&'static Mailbox>,
+    components: Vec<&'static Mailbox>,
+}
+
+impl Mailboxes {
+    fn new(topology: &Topology) -> Self {
+        let leak = |mailbox| &*Box::leak(Box::new(mailbox));
+        let vms = (0..).zip(&topology.vms).map(|(number, _)| leak(Mailbox::for_vm(CpuId::new(number)))).collect();
+        let components = topology.components.iter().map(|_| leak(Mailbox::for_component())).collect();
+        Self { vms, components }
+    }
+
+    fn of(&self, peer: Peer) -> Option<&'static Mailbox> {
+        match peer {
+            Peer::Vm(index) => self.vms.get(usize::from(index)).copied(),
+            Peer::Component(index) => self.components.get(usize::from(index)).copied(),
+        }
+    }
+}
+
+/// What an end of a connection has: itself, its memory, and what signals the other end.
+pub(super) fn wire<'a>(
+    end: OwnEnd<'a>,
+    dataports: &[&'static SharedMemory],
+    mailbox: impl Fn(Peer) -> Option<&'static Mailbox>,
+) -> Option<(OwnEnd<'a>, &'static SharedMemory, Notify<Hardware>)> {
+    Some((end, dataports.get(end.index)?, Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
+}
+
+fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &[&'static SharedMemory]) -> Vec<Seat<Hardware>> {
+    let mut seats = Vec::new();
+    for (number, (component, mailbox)) in (0..).zip(topology.components.iter().zip(&mailboxes.components)) {
+        let wires = config::ends(topology, Peer::Component(number)).filter_map(|end| wire(end, dataports, |peer| mailboxes.of(peer)));
+        let ports = wires.map(|(end, dataport, emit)| Port {
+            name: end.connection.name.clone(),
+            event: end.event,
+            dataport,
+            emit,
+            received: 0,
+            emitted: 0,
+        });
+        let native: &'static mut dyn Component<Hardware> = match component.kind {
+            ComponentKind::Reverse => Box::leak(Box::new(Reverse::new(ports))),
+            // The manifest knows more than this VMM: such a component takes events and does nothing.
+            _ => Box::leak(Box::new(Reverse::new([]))),
+        };
+        seats.push(Seat::new(component.name.clone(), mailbox, native));
+    }
+    seats
+}
+
+/// The random bytes of VM `number`: the firmware's, made its own. Nobody learns those of another VM from them.
+fn seed(firmware: &[u8], number: u8) -> Option<[u8; SEED_BYTES]> {
+    if firmware.is_empty() {
+        return None;
+    }
+    let digest = Blake2s256::new().chain_update(b"crossvm el2-vmm guest seed").chain_update([number]).chain_update(firmware).finalize();
+    Some(digest.into())
+}
+
+/// The device tree that QEMU leaves at the start of RAM.
+///
+/// # Safety
+///
+/// `start` is the start of RAM, at least 4 MiB of it are in the VMM's map, and nobody ever writes to them.
+pub(super) unsafe fn device_tree(start: HostAddr) -> &'static [u8] {
+    const LARGEST: u64 = 4 << 20;
+    let Some(header) = HostRange::new(start, 8) else { return &[] };
+    // SAFETY: the caller's promise.
+    let header = unsafe { loaded(header) };
+    // Magic number, then total size, both big-endian (Devicetree Specification, §5.2).
+    let size = match header.as_chunks::<4>().0 {
+        [[0xd0, 0x0d, 0xfe, 0xed], size] => u64::from(u32::from_be_bytes(*size)),
+        _ => 0,
+    };
+    // SAFETY: as above; the size is bounded.
+    HostRange::new(start, size.min(LARGEST)).map_or(&[], |range| unsafe { loaded(range) })
+}

@@ -1,0 +1,166 @@
+//! The guest's system registers on this CPU.
+
+use core::arch::asm;
+
+use el2_vmm::exit::El1Registers;
+use el2_vmm::host::HostAddr;
+
+use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, TimerAccess, TimerControl, read_register, write_register};
+
+/// SCTLR_EL1 at reset: translation and caches off, little endian; the RES1 bits of Armv8.0.
+const CONTROL_RESET: u64 = 0x30d0_0800;
+/// CPTR_EL2 without traps: floating point is the guest's. RES1 bits.
+const NO_FEATURE_TRAPS: u64 = 0x33ff;
+/// MPIDR_EL1 as the guest sees it: RES1, affinity 0.0.0.0.
+const FIRST_VCPU: u64 = 1 << 31;
+/// 64 less the bits of a guest-physical address: 39 bits, so that walks start at level 1 with one table.
+const T0SZ: u8 = 25;
+
+/// Sets this CPU up for a guest whose translation tables are at `tables`, with its registers as at a reset.
+///
+/// # Safety
+///
+/// The tables map nothing but memory that is the guest's to use.
+pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16) {
+    let hypervisor = HypervisorConfiguration::new()
+        .with_stage2(true)
+        .with_set_way_cleans(true)
+        .with_fiq(true)
+        .with_irq(true)
+        .with_serror(true)
+        .with_broadcast(true)
+        .with_barrier_shareability(1)
+        .with_trap_smc(true)
+        .with_trap_implementation_defined(true)
+        .with_trap_auxiliary_control(true)
+        .with_aarch64(true)
+        .with_pointer_keys(true)
+        .with_pointer_authentication(true);
+    let physical_size = (read_register!("id_aa64mmfr0_el1") & 0b111).min(5);
+    let stage2 = Stage2Control::new()
+        .with_t0sz(T0SZ)
+        .with_start_level(1)
+        .with_inner(1)
+        .with_outer(1)
+        .with_shareability(3)
+        .with_physical_size(u8::try_from(physical_size).unwrap_or(0))
+        .with_res1(true);
+    let base = Stage2Base::new().with_address(tables.get()).with_vmid(vmid);
+    // The guest may use every event counter: HPMN is their number, PMCR_EL0.N.
+    let counters = (read_register!("pmcr_el0") >> 11) & 0x1f;
+    let (identity, now) = (read_register!("midr_el1"), read_register!("cntpct_el0"));
+    // SAFETY: none of these registers changes what the VMM itself executes or how it reaches memory; the guest's memory is bounded by
+    // stage 2, which is in force before the guest is.
+    unsafe {
+        write_register!("vtcr_el2", stage2.into_bits());
+        write_register!("vttbr_el2", base.into_bits());
+        write_register!("hcr_el2", hypervisor.into_bits());
+        write_register!("cptr_el2", NO_FEATURE_TRAPS);
+        write_register!("hstr_el2", 0);
+        write_register!("mdcr_el2", counters);
+        write_register!("vpidr_el2", identity);
+        write_register!("vmpidr_el2", FIRST_VCPU);
+        write_register!("cnthctl_el2", TimerAccess::new().with_physical_counter(true).into_bits());
+        write_register!("cntvoff_el2", now);
+        write_register!("cntv_ctl_el0", 0);
+        write_register!("cntkctl_el1", 0);
+        asm!("isb", "tlbi vmalls12e1", "dsb nsh", "isb", options(nostack, preserves_flags));
+        reset();
+    }
+}
+
+/// The registers of EL1 and EL0 as at a reset; what a reset leaves unknown is zero.
+///
+/// # Safety
+///
+/// The guest is not running, and these registers are the guest's.
+unsafe fn reset() {
+    // SAFETY: registers of EL1 and EL0 have no effect on EL2.
+    unsafe {
+        write_register!("sctlr_el1", CONTROL_RESET);
+        write_register!("actlr_el1", 0);
+        write_register!("cpacr_el1", 0);
+        write_register!("tcr_el1", 0);
+        write_register!("ttbr0_el1", 0);
+        write_register!("ttbr1_el1", 0);
+        write_register!("mair_el1", 0);
+        write_register!("amair_el1", 0);
+        write_register!("vbar_el1", 0);
+        write_register!("esr_el1", 0);
+        write_register!("far_el1", 0);
+        write_register!("afsr0_el1", 0);
+        write_register!("afsr1_el1", 0);
+        write_register!("elr_el1", 0);
+        write_register!("spsr_el1", 0);
+        write_register!("sp_el0", 0);
+        write_register!("sp_el1", 0);
+        write_register!("par_el1", 0);
+        write_register!("contextidr_el1", 0);
+        write_register!("tpidr_el0", 0);
+        write_register!("tpidrro_el0", 0);
+        write_register!("tpidr_el1", 0);
+        write_register!("csselr_el1", 0);
+        write_register!("mdscr_el1", 0);
+        write_register!("osdlr_el1", 0);
+        write_register!("oslar_el1", 0);
+        write_register!("pmcr_el0", 0);
+        write_register!("pmcntenclr_el0", 0xffff_ffff);
+        write_register!("pmintenclr_el1", 0xffff_ffff);
+        write_register!("pmuserenr_el0", 0);
+        asm!("isb", options(nostack, preserves_flags));
+    }
+}
+
+/// The registers that an exception entry uses.
+#[derive(Debug)]
+pub(super) struct Live;
+
+impl El1Registers for Live {
+    fn vector_base(&self) -> u64 {
+        read_register!("vbar_el1")
+    }
+
+    fn control(&self) -> u64 {
+        read_register!("sctlr_el1")
+    }
+
+    fn save(&mut self, return_address: u64, pstate: u64, syndrome: u64) {
+        // SAFETY: the guest's registers, which the exception that it takes changes.
+        unsafe {
+            write_register!("elr_el1", return_address);
+            write_register!("spsr_el1", pstate);
+            write_register!("esr_el1", syndrome);
+        }
+    }
+
+    fn set_fault_address(&mut self, address: u64) {
+        // SAFETY: as above.
+        unsafe { write_register!("far_el1", address) };
+    }
+}
+
+/// Whether the guest's virtual timer asserts its interrupt.
+pub(super) fn timer_asserts() -> bool {
+    let control = TimerControl::from_bits(read_register!("cntv_ctl_el0"));
+    control.enable() && control.status() && !control.mask()
+}
+
+/// Stops the guest's virtual timer, for a guest that is not entered any more.
+pub(super) fn stop_timer() {
+    // SAFETY: the timer of a guest that has ended.
+    unsafe { write_register!("cntv_ctl_el0", 0) };
+}
+
+/// The guest-physical page that the guest's own tables give for a virtual address, as HPFAR_EL2 holds it; `None` where they give none.
+///
+/// After a permission fault that was not met on a walk, HPFAR_EL2 itself is not valid (Arm DDI 0487, HPFAR_EL2).
+pub(super) fn translate(far: u64) -> Option<u64> {
+    let saved = read_register!("par_el1");
+    // SAFETY: translates with the guest's tables and changes PAR_EL1 alone, which is restored below.
+    unsafe { asm!("at s1e1r, {}", "isb", in(reg) far, options(nostack, preserves_flags)) };
+    let result = read_register!("par_el1");
+    // SAFETY: the guest's register, as it was.
+    unsafe { write_register!("par_el1", saved) };
+    // PAR_EL1: F in bit 0, the address in bits 51:12. HPFAR_EL2: bits 51:12 in bits 43:4.
+    if result & 1 == 0 { Some(((result >> 12) & 0xff_ffff_ffff) << 4) } else { None }
+}

@@ -1,0 +1,90 @@
+//! What all CPUs share once the system is composed.
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crossvm_manifest::Topology;
+use el2_vmm::components::Seat;
+use el2_vmm::host::{Machine, PhysicalMemory};
+use el2_vmm::mail::Mailbox;
+use el2_vmm::platform::{Platform, Text};
+use el2_vmm::vm::Resources;
+use spin::{Mutex, Once};
+
+use super::gic::Redistributors;
+use super::hardware::{self, Hardware};
+
+/// The composed system.
+pub(super) static SYSTEM: Once<System> = Once::new();
+
+/// What all CPUs share.
+#[derive(Debug)]
+pub(super) struct System {
+    pub(super) machine: Machine,
+    pub(super) topology: &'static Topology,
+    pub(super) redistributors: Redistributors,
+    /// The mailboxes of the VMs, by their number.
+    pub(super) mailboxes: Vec<&'static Mailbox>,
+    pub(super) seats: Vec<Seat<Hardware>>,
+    /// What each VM is made of, until its CPU takes it.
+    pub(super) launches: Vec<Mutex<Option<Launch>>>,
+    /// How many VMs have not stopped.
+    pub(super) running: AtomicUsize,
+}
+
+/// What a CPU needs to compose its VM.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) resources: Resources<Hardware>,
+    pub(super) ram: PhysicalMemory,
+    /// The memory of each connection, by its place in the topology.
+    pub(super) dataports: &'static [&'static el2_vmm::dataport::SharedMemory],
+    pub(super) seed: Option<[u8; el2_vmm::guest::SEED_BYTES]>,
+}
+
+impl System {
+    /// How many VMs there are.
+    pub(super) fn vms(&self) -> u8 {
+        u8::try_from(self.mailboxes.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The number of the VM of this name.
+    pub(super) fn number_of(&self, name: &str) -> u8 {
+        let number = self.topology.vms.iter().position(|vm| vm.name == name);
+        number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0)
+    }
+
+    /// Somebody has typed `byte` for VM `vm`.
+    pub(super) fn typed(&self, vm: u8, byte: u8) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(vm)) {
+            mailbox.typed(Hardware, byte);
+        }
+    }
+
+    /// Tells who has the focus.
+    pub(super) fn print_focus(&self, vm: u8) {
+        if let Some(vm) = self.topology.vms.get(usize::from(vm)) {
+            Hardware.print(Text::Vmm(format_args!("what you type goes to {}", vm.name)));
+        }
+    }
+
+    /// Gives the components the events that have come for them.
+    pub(super) fn serve_components(&self) {
+        for seat in &self.seats {
+            seat.serve(Hardware);
+        }
+    }
+
+    /// A VM has stopped. The last one switches the machine off.
+    pub(super) fn vm_stopped(&self) {
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for seat in &self.seats {
+                seat.report(Hardware);
+            }
+            Hardware.print(Text::Vmm(format_args!("record=end reason=all-vms-stopped")));
+            hardware::power_off();
+        }
+    }
+}

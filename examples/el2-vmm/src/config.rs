@@ -1,0 +1,194 @@
+//! What to compose: the VMM's command line, and who is connected with whom.
+
+use core::fmt;
+
+use crossvm_core::{EventId, Rights};
+use crossvm_manifest::{Connection, Peer, Topology};
+
+use crate::host::{HostAddr, HostRange};
+
+/// The parameter of the VMM's command line that says where the topology is: `crossvm.topology=ADDRESS,SIZE`.
+const TOPOLOGY: &str = "crossvm.topology=";
+
+/// Why the VMM does not know what to compose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The parameter is missing.
+    NoTopology,
+    /// The parameter is not an address and a size.
+    BadTopology,
+    /// The bytes are no topology.
+    Decode(crossvm_manifest::Error),
+    /// More VMs than CPUs.
+    TooFewCpus {
+        /// VMs of the topology.
+        vms: usize,
+        /// CPUs of the machine.
+        cpus: usize,
+    },
+    /// There is nothing to run.
+    NoVms,
+    /// An image does not lie in the machine's RAM.
+    NotInRam(HostRange),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTopology => write!(f, "the VMM's command line lacks {TOPOLOGY}ADDRESS,SIZE: give it with QEMU's -append"),
+            Self::BadTopology => write!(f, "{TOPOLOGY} needs two numbers in hexadecimal: ADDRESS,SIZE"),
+            Self::Decode(error) => write!(f, "the topology: {error}"),
+            Self::TooFewCpus { vms, cpus } => write!(f, "{vms} VMs need {vms} CPUs, the machine has {cpus}: start QEMU with -smp {vms}"),
+            Self::NoVms => write!(f, "the topology has no VM"),
+            Self::NotInRam(range) => write!(f, "the image at {range} does not lie in the machine's RAM"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Where the topology is.
+///
+/// # Errors
+/// [`ConfigError::NoTopology`] or [`ConfigError::BadTopology`].
+pub fn locate_topology(boot_arguments: &str) -> Result<HostRange, ConfigError> {
+    let value = boot_arguments.split_whitespace().find_map(|word| word.strip_prefix(TOPOLOGY)).ok_or(ConfigError::NoTopology)?;
+    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let (address, size) = value.split_once(',').ok_or(ConfigError::BadTopology)?;
+    let range = number(address).zip(number(size)).and_then(|(address, size)| HostRange::new(HostAddr::new(address), size));
+    range.ok_or(ConfigError::BadTopology)
+}
+
+/// Decodes the topology and checks that this machine can run it.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn read_topology(bytes: &[u8], ram: &[HostRange], cpus: usize) -> Result<Topology, ConfigError> {
+    let topology = Topology::decode(bytes).map_err(ConfigError::Decode)?;
+    let vms = topology.vms.len();
+    if vms == 0 {
+        return Err(ConfigError::NoVms);
+    }
+    if vms > cpus {
+        return Err(ConfigError::TooFewCpus { vms, cpus });
+    }
+    for image in images(&topology) {
+        if !ram.iter().any(|ram| ram.covers(image)) {
+            return Err(ConfigError::NotInRam(image));
+        }
+    }
+    Ok(topology)
+}
+
+/// Where the images of all VMs are; empty ones left out.
+pub fn images(topology: &Topology) -> impl Iterator<Item = HostRange> + '_ {
+    let all = topology.vms.iter().flat_map(|vm| core::iter::once(vm.kernel).chain(vm.initrd));
+    all.filter_map(|image| HostRange::new(HostAddr::new(image.address), image.size))
+}
+
+/// One end of a connection, as the one at this end sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnEnd<'a> {
+    /// Its place in the topology's list.
+    pub index: usize,
+    /// The connection.
+    pub connection: &'a Connection,
+    /// What this end may do with the dataport.
+    pub rights: Rights,
+    /// The event id that the other end's events arrive under: the how-manieth connection of this peer it is.
+    pub event: EventId,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The event id that this end's events arrive under at the other end.
+    pub peer_event: EventId,
+}
+
+/// The ends of `peer`, in the order of the topology. At most 64: a topology has no more connections.
+pub fn ends(topology: &Topology, peer: Peer) -> impl Iterator<Item = OwnEnd<'_>> {
+    let own = topology.connections.iter().enumerate().filter_map(move |(index, connection)| {
+        let [one, other] = connection.ends;
+        let (own, other) = match (one.peer == peer, other.peer == peer) {
+            (true, _) => (one, other),
+            (false, true) => (other, one),
+            _ => return None,
+        };
+        let rights = match own.rights {
+            crossvm_manifest::Rights::Read => Rights::Read,
+            crossvm_manifest::Rights::ReadWrite => Rights::ReadWrite,
+        };
+        Some((index, connection, rights, other.peer, number_at(topology, other.peer, index)?))
+    });
+    (0..).zip(own).filter_map(|(number, (index, connection, rights, peer, peer_event))| {
+        Some(OwnEnd { index, connection, rights, event: EventId::new(number)?, peer, peer_event })
+    })
+}
+
+/// The how-manieth connection of `peer` the connection `index` is.
+fn number_at(topology: &Topology, peer: Peer, index: usize) -> Option<EventId> {
+    let has = |connection: &&Connection| connection.ends.iter().any(|end| end.peer == peer);
+    EventId::new(u8::try_from(topology.connections.iter().take(index).filter(has).count()).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossvm_manifest::{Component, ComponentKind, End, Image, Vm, text};
+
+    fn topology() -> Topology {
+        let mut topology = Topology::default();
+        for name in ["vm0", "vm1"] {
+            let kernel = Image { address: 0x4220_0000, size: 0x1000 };
+            let vm = Vm { name: text(name).unwrap(), memory: 256 << 20, kernel, initrd: None, command_line: text("").unwrap() };
+            topology.vms.push(vm).unwrap();
+        }
+        topology.components.push(Component { name: text("mirror").unwrap(), kind: ComponentKind::Reverse }).unwrap();
+        for (name, peers) in
+            [("bulk", [Peer::Vm(0), Peer::Vm(1)]), ("reverse", [Peer::Component(0), Peer::Vm(1)]), ("ping", [Peer::Vm(1), Peer::Vm(0)])]
+        {
+            let ends = peers.map(|peer| End { peer, rights: crossvm_manifest::Rights::ReadWrite });
+            topology.connections.push(Connection { name: text(name).unwrap(), size: 4096, ends }).unwrap();
+        }
+        topology
+    }
+
+    #[test]
+    fn the_topology_is_found_on_the_command_line() {
+        let range = HostRange::new(HostAddr::new(0x4200_0000), 0x456).unwrap();
+        assert_eq!(locate_topology("a=b crossvm.topology=0x42000000,0x456 c"), Ok(range));
+        assert_eq!(locate_topology("crossvm.topology"), Err(ConfigError::NoTopology));
+        for bad in ["1,2", "0x1", "0x1,0x", "0x1,0x0", "0xffffffffffffffff,0x2", "0x1,0x2,0x3", ""] {
+            assert_eq!(locate_topology(&std::format!("crossvm.topology={bad}")), Err(ConfigError::BadTopology), "{bad}");
+        }
+    }
+
+    #[test]
+    fn both_ends_agree_on_event_ids() {
+        let topology = topology();
+        let peers = [Peer::Vm(0), Peer::Vm(1), Peer::Component(0)];
+        for own in peers.iter().flat_map(|peer| ends(&topology, *peer).map(move |end| (*peer, end))) {
+            let (peer, own) = own;
+            let other = ends(&topology, own.peer).find(|end| end.index == own.index).unwrap();
+            assert_eq!((other.peer, other.event, other.peer_event), (peer, own.peer_event, own.event));
+        }
+        let ids = |peer| ends(&topology, peer).map(|end| end.event.bit()).collect::<std::vec::Vec<_>>();
+        assert_eq!(ids(Peer::Vm(0)), [0, 1]);
+        assert_eq!(ids(Peer::Vm(1)), [0, 1, 2]);
+        assert_eq!(ids(Peer::Component(0)), [0]);
+    }
+
+    #[test]
+    fn what_the_machine_cannot_run_is_refused() {
+        let topology = topology();
+        let mut buffer = [0; 1024];
+        let bytes = topology.encode(&mut buffer).unwrap();
+        let ram = [HostRange::new(HostAddr::new(0x4000_0000), 0x4000_0000).unwrap()];
+        assert_eq!(read_topology(bytes, &ram, 2), Ok(topology.clone()));
+        assert_eq!(read_topology(bytes, &ram, 1), Err(ConfigError::TooFewCpus { vms: 2, cpus: 1 }));
+        assert!(matches!(read_topology(bytes, &[], 2), Err(ConfigError::NotInRam(_))));
+        assert!(matches!(read_topology(b"nonsense", &ram, 2), Err(ConfigError::Decode(_))));
+        let mut buffer = [0; 64];
+        let nothing = Topology::default().encode(&mut buffer).unwrap();
+        assert_eq!(read_topology(nothing, &ram, 2), Err(ConfigError::NoVms));
+    }
+}

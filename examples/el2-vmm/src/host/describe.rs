@@ -1,0 +1,191 @@
+//! What the host's device tree says about the machine.
+
+use core::fmt;
+
+use fdt::Fdt;
+use fdt::node::FdtNode;
+use heapless::{String, Vec};
+
+use super::{HostAddr, HostRange};
+
+/// Most CPUs that the VMM can use: one for each VM of the largest topology.
+pub const MAX_CPUS: usize = crossvm_manifest::MAX_VMS;
+/// Most ranges of RAM.
+const MAX_RAM: usize = 8;
+/// Longest boot arguments that are read, in bytes.
+const MAX_BOOT_ARGUMENTS: usize = 256;
+
+/// Number of a CPU as the VMM counts them: its place in the device tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuId(u8);
+
+impl CpuId {
+    /// The CPU that the VMM was started on.
+    pub const BOOT: Self = Self(0);
+
+    /// CPU `number`.
+    #[must_use]
+    pub const fn new(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for CpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Affinity of a CPU: the affinity fields of MPIDR_EL1, all else zero. PSCI and the interrupt controller name a CPU by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mpidr(u64);
+
+impl Mpidr {
+    /// The affinity fields of `register` (Arm DDI 0487, MPIDR_EL1: Aff3 in bits 39:32, Aff2 to Aff0 in bits 23:0).
+    #[must_use]
+    pub const fn new(register: u64) -> Self {
+        Self(register & 0xff_00ff_ffff)
+    }
+
+    /// The fields in the register's layout.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The fields side by side, as GICR_TYPER has them: Aff3 in bits 31:24, Aff0 in bits 7:0.
+    #[must_use]
+    pub const fn packed(self) -> u32 {
+        let [aff0, aff1, aff2, _, aff3, ..] = self.0.to_le_bytes();
+        u32::from_le_bytes([aff0, aff1, aff2, aff3])
+    }
+}
+
+/// A CPU of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu {
+    /// The VMM's number for it.
+    pub id: CpuId,
+    /// The machine's number for it.
+    pub mpidr: Mpidr,
+}
+
+/// What the VMM must know about the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// All RAM.
+    pub ram: Vec<HostRange, MAX_RAM>,
+    /// The CPUs, those beyond the eighth left out.
+    pub cpus: Vec<Cpu, MAX_CPUS>,
+    /// The interrupt controller's distributor.
+    pub distributor: HostRange,
+    /// The interrupt controller's redistributors.
+    pub redistributors: HostRange,
+    /// The serial port: a PL011.
+    pub uart: HostRange,
+    /// The serial port's shared peripheral interrupt, as an INTID.
+    pub uart_interrupt: u32,
+    /// The VMM's own command line.
+    pub boot_arguments: String<MAX_BOOT_ARGUMENTS>,
+    /// Random bytes that the firmware gave, to derive the guests' seeds from; empty where it gave none.
+    pub seed: Vec<u8, 64>,
+}
+
+/// What is wrong with the host's device tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DescribeError {
+    /// There is no device tree at the address.
+    NotATree,
+    /// No RAM, or in more ranges than the VMM can keep.
+    Ram,
+    /// No CPU.
+    Cpus,
+    /// No GICv3.
+    InterruptController,
+    /// No PL011 with an interrupt.
+    Uart,
+    /// The command line is longer than the VMM can keep.
+    BootArguments,
+}
+
+impl fmt::Display for DescribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotATree => "no device tree at the base of RAM: start the VMM as an ELF kernel of QEMU's virt machine",
+            Self::Ram => "the device tree names no RAM, or more than 8 ranges",
+            Self::Cpus => "the device tree names no CPU",
+            Self::InterruptController => "no GICv3 in the device tree: start QEMU with -M virt,gic-version=3",
+            Self::Uart => "no PL011 with an interrupt in the device tree",
+            Self::BootArguments => "the VMM's command line is longer than 256 bytes",
+        })
+    }
+}
+
+impl core::error::Error for DescribeError {}
+
+impl Machine {
+    /// Reads the flattened device tree `tree`.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn describe(tree: &[u8]) -> Result<Self, DescribeError> {
+        let tree = Fdt::new(tree).map_err(|_| DescribeError::NotATree)?;
+        let gic = tree.find_compatible(&["arm,gic-v3"]).ok_or(DescribeError::InterruptController)?;
+        let uart = tree.find_compatible(&["arm,pl011"]).ok_or(DescribeError::Uart)?;
+        let chosen = tree.find_node("/chosen");
+        let arguments = chosen.and_then(|node| node.property("bootargs")).and_then(|property| property.as_str()).unwrap_or("");
+        let seed = chosen.and_then(|node| node.property("rng-seed")).map_or(&[][..], |property| property.value);
+        Ok(Self {
+            ram: ram(&tree)?,
+            cpus: cpus(&tree)?,
+            distributor: range(gic, 0).ok_or(DescribeError::InterruptController)?,
+            redistributors: range(gic, 1).ok_or(DescribeError::InterruptController)?,
+            uart: range(uart, 0).ok_or(DescribeError::Uart)?,
+            uart_interrupt: shared_interrupt(uart).ok_or(DescribeError::Uart)?,
+            boot_arguments: String::try_from(arguments).map_err(|_| DescribeError::BootArguments)?,
+            seed: Vec::from_slice(seed.get(..64).unwrap_or(seed)).unwrap_or_default(),
+        })
+    }
+}
+
+fn ram(tree: &Fdt<'_>) -> Result<Vec<HostRange, MAX_RAM>, DescribeError> {
+    let mut ram = Vec::new();
+    for node in tree.all_nodes().filter(|node| node.name.split('@').next() == Some("memory")) {
+        for index in 0..=MAX_RAM {
+            let Some(range) = range(node, index) else { break };
+            ram.push(range).map_err(|_| DescribeError::Ram)?;
+        }
+    }
+    if ram.is_empty() { Err(DescribeError::Ram) } else { Ok(ram) }
+}
+
+fn cpus(tree: &Fdt<'_>) -> Result<Vec<Cpu, MAX_CPUS>, DescribeError> {
+    let nodes = tree.all_nodes().filter(|node| node.property("device_type").and_then(|property| property.as_str()) == Some("cpu"));
+    let affinity = |node: FdtNode<'_, '_>| {
+        let reg = node.property("reg")?.value;
+        let value = reg.iter().take(8).fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
+        Some(Mpidr::new(value))
+    };
+    let cpus: Vec<Cpu, MAX_CPUS> =
+        (0..).zip(nodes.filter_map(affinity)).map(|(number, mpidr)| Cpu { id: CpuId::new(number), mpidr }).take(MAX_CPUS).collect();
+    if cpus.is_empty() { Err(DescribeError::Cpus) } else { Ok(cpus) }
+}
+
+fn range(node: FdtNode<'_, '_>, index: usize) -> Option<HostRange> {
+    let region = node.reg()?.nth(index)?;
+    HostRange::new(HostAddr::new(region.starting_address.addr() as u64), region.size? as u64)
+}
+
+/// The INTID of a node's first interrupt, if that is a shared one: `<0 number flags>` (devicetree binding of the GICv3).
+fn shared_interrupt(node: FdtNode<'_, '_>) -> Option<u32> {
+    let cells = node.property("interrupts")?.value.as_chunks::<4>().0;
+    let [kind, number] = [cells.first()?, cells.get(1)?].map(|cell| u32::from_be_bytes(*cell));
+    if kind == 0 { number.checked_add(32) } else { None }
+}

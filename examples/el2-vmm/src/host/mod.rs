@@ -1,0 +1,13 @@
+//! The machine that the VMM runs on: its memory, and what its device tree tells.
+
+mod address;
+mod describe;
+mod free;
+mod physical;
+
+pub use address::{HostAddr, HostRange};
+pub use describe::{Cpu, CpuId, DescribeError, MAX_CPUS, Machine, Mpidr};
+pub use free::{FreeMemory, OutOfMemory};
+#[cfg(test)]
+pub(crate) use physical::tests;
+pub use physical::{OutOfRange, Page, PagePool, PhysicalMemory};

@@ -1,0 +1,61 @@
+//! A hypervisor at EL2, composed from the crossvm crates: the portable part.
+//!
+//! It boots any arm64 Linux Image, one VM on each CPU of QEMU's `virt` machine, and connects the VMs with each other and with native
+//! components. Everything that does not touch hardware is here and is tested on any host; the program beside this library
+//! (`src/main.rs`, `src/bare/`) adds the instructions of EL2.
+//!
+//! ```text
+//!   guest ──trap──▶ bare::vcpu ──▶ exit::decode ──▶ Vm::serve ─┬─▶ exit::psci
+//!     ▲                                                        ├─▶ crossvm_arm::Vgic       GICD, GICR, ICC_SGI1R
+//!     │                                                        ├─▶ uart::Pl011             ─▶ console
+//!     │                                                        ├─▶ crossvm_pci::PciBus     ECAM ─▶ effects ─┐
+//!     │                                                        └─▶ crossvm_core::CrossVm ◀──────────────────┘
+//!     │                                                                  │ emit              │ map, unmap
+//!     │                                                                  ▼                   ▼
+//!     └──eret◀── Vm::prepare_entry ◀── mail::Mailbox ◀── kick ── mail::Notify      translation::Stage2
+//! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what is composed, and how the VMM is told | [`config`], `crossvm_manifest` |
+//! | the host: its memory, its device tree | [`host`] |
+//! | translation tables, guest-physical memory | [`translation`] |
+//! | why a guest was left, PSCI, injected exceptions | [`exit`] |
+//! | the guest's machine: addresses, device tree, images | [`map`], [`guest`] |
+//! | the serial port and the shared console | [`uart`], [`console`] |
+//! | events and dataports between VMs | [`mail`], [`dataport`] |
+//! | native components | [`components`] |
+//! | one VM, put together | [`vm`], [`vcpu`] |
+//! | what is asked of the hardware | [`platform`] |
+//! | the hardware itself | `src/bare/` |
+//!
+//! # What a guest can do to others
+//!
+//! A guest's accesses end in state machines that cannot panic, block or allocate. It maps nothing but its own RAM and the dataports
+//! of its connections, never executable. What it makes the VMM print is bounded. A guest that does something that no machine would
+//! answer gets the exception that hardware would give; one that does what the VMM cannot interpret is stopped, alone.
+#![no_std]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod components;
+pub mod config;
+pub mod console;
+pub mod dataport;
+pub mod exit;
+pub mod guest;
+pub mod host;
+pub mod mail;
+pub mod map;
+pub mod platform;
+pub mod stats;
+pub mod translation;
+pub mod uart;
+pub mod vcpu;
+pub mod vm;

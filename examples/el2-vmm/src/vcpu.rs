@@ -1,0 +1,101 @@
+//! A virtual CPU: what of it is plain data. Its system registers live in the CPU that runs it.
+
+use crossvm_arm::VcpuId;
+
+use crate::exit::{Pstate, Register};
+use crate::stats::ExitCounts;
+
+/// General-purpose registers, program counter and status of a guest. The world switch knows this layout.
+#[repr(C)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// Program counter.
+    pub pc: u64,
+    /// Program status.
+    pub pstate: u64,
+}
+
+impl Registers {
+    /// What `register` holds; zero for the zero register.
+    #[must_use]
+    pub fn read(&self, register: Register) -> u64 {
+        self.x.get(register.number()).copied().unwrap_or(0)
+    }
+
+    /// Sets `register`; the zero register stays zero.
+    pub fn write(&mut self, register: Register, value: u64) {
+        if let Some(x) = self.x.get_mut(register.number()) {
+            *x = value;
+        }
+    }
+
+    /// The first four registers: arguments of a call.
+    #[must_use]
+    pub fn arguments(&self) -> [u64; 4] {
+        let [x0, x1, x2, x3, ..] = self.x;
+        [x0, x1, x2, x3]
+    }
+
+    /// Goes on behind an instruction of AArch64, or of AArch32 user space, whose length the syndrome tells.
+    pub fn skip_instruction(&mut self, long: bool) {
+        self.pc = self.pc.wrapping_add(if long { 4 } else { 2 });
+        let pstate = Pstate::from_bits(self.pstate);
+        if pstate.aarch32() && pstate.thumb() {
+            self.pstate = advance_it(self.pstate);
+        }
+    }
+}
+
+/// Advances an IT block of Thumb code (Arm DDI 0487, G1.6.1): IT\[1:0\] is in bits 26:25, IT\[7:2\] in bits 15:10.
+fn advance_it(pstate: u64) -> u64 {
+    let it = pstate >> 25 & 0b11 | (pstate >> 10 & 0x3f) << 2;
+    let next = if it & 0b111 == 0 { 0 } else { it & 0xe0 | it << 1 & 0x1f };
+    pstate & !(0b11 << 25 | 0x3f << 10) | (next & 0b11) << 25 | (next >> 2) << 10
+}
+
+/// A virtual CPU.
+#[derive(Debug)]
+pub struct Vcpu {
+    /// Its number in its VM.
+    pub id: VcpuId,
+    /// Its registers while it does not run.
+    pub registers: Registers,
+    /// How often and why it was left.
+    pub exits: ExitCounts,
+}
+
+impl Vcpu {
+    /// A vCPU as it starts: at `entry`, with `argument` in x0.
+    #[must_use]
+    pub fn new(id: VcpuId, entry: u64, argument: u64) -> Self {
+        let mut registers = Registers { pc: entry, pstate: Pstate::RESET.into_bits(), ..Registers::default() };
+        registers.write(Register::new(0), argument);
+        Self { id, registers, exits: ExitCounts::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skipping_advances_an_it_block() {
+        // AArch32 user mode, Thumb, in an IT block of three instructions: 0b0000_0010 (mask of three) after two steps ends.
+        let thumb = 0x30u64;
+        let with_it = |it: u64| thumb | (it & 3) << 25 | (it >> 2) << 10;
+        let mut registers = Registers { pc: 0x100, pstate: with_it(0b1010_1110), ..Registers::default() };
+        for (pc, it) in [(0x102, 0b1011_1100), (0x106, 0b1011_1000), (0x108, 0)] {
+            registers.skip_instruction(pc == 0x106);
+            assert_eq!((registers.pc, registers.pstate), (pc, with_it(it)), "{it:#b}");
+        }
+    }
+
+    #[test]
+    fn a_vcpu_starts_at_el1_with_interrupts_masked() {
+        let vcpu = Vcpu::new(VcpuId::new(0).unwrap(), 0x4000_0000, 0x4800_0000);
+        assert_eq!(vcpu.registers.pstate, 0x3c5);
+        assert_eq!(vcpu.registers.arguments(), [0x4800_0000, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,278 @@
+//! One virtual machine: its devices, its memory, its connections. Owned by the CPU that runs it.
+//!
+//! [`Vm`] is what all vCPUs of the machine share, [`Vcpu`] what each has for itself.
+
+mod interrupts;
+mod report;
+mod serve;
+
+use core::fmt;
+
+use crossvm_arm::{PhysicalIntId, Ppi, Vgic};
+use crossvm_core::device::Name;
+use crossvm_core::{Config, Connection, CrossVm, EventSet, GuestRange, InstallError, InterruptController, InterruptMode, Parts};
+use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME};
+use crossvm_pci::{HostBridge, PciBus};
+use heapless::String;
+
+use crate::config::OwnEnd;
+use crate::console::{Flush, LineBuffer};
+use crate::dataport::SharedMemory;
+use crate::guest::{self, Description, LoadError, SEED_BYTES};
+use crate::host::{CpuId, HostAddr, PagePool, PhysicalMemory};
+use crate::mail::{Mailbox, Notify};
+use crate::map;
+use crate::platform::{Platform, Text};
+use crate::translation::{Stage2, Stage2Error};
+use crate::uart::Pl011;
+use crate::vcpu::Vcpu;
+
+pub use interrupts::{NoLine, Spis};
+pub use report::Limited;
+pub use serve::{Flow, StopReason, Trap};
+
+/// The guest's PCI bus.
+pub type Bus = PciBus<MAX_CONNECTIONS>;
+/// The guest's interrupt controller.
+pub type Gic = Vgic<{ map::VCPUS }, { map::SPI_WORDS }>;
+/// What the VM's connections stand on.
+pub type Backend<P> = Parts<Stage2<P>, Bus, Spis, Gic>;
+/// The VM's connections.
+pub type Connections<P> = CrossVm<Backend<P>, &'static SharedMemory, Notify<P>, MAX_CONNECTIONS>;
+
+/// Most records of moved BARs that one VM may cause.
+const MOVE_RECORDS: u32 = 256;
+/// Most other lines that one guest may make the VMM print.
+const COMPLAINTS: u32 = 16;
+
+/// A virtual machine.
+#[derive(Debug)]
+pub struct Vm<P: Platform> {
+    name: String<MAX_NAME>,
+    platform: P,
+    mailbox: &'static Mailbox,
+    /// The CPU of each vCPU.
+    cpus: [CpuId; map::VCPUS],
+    backend: Backend<P>,
+    connections: Connections<P>,
+    uart: Pl011,
+    line: LineBuffer,
+    bars: report::BarTable,
+    moves: Limited,
+    complaints: Limited,
+}
+
+/// What a VM is made of.
+#[derive(Debug)]
+pub struct Resources<P> {
+    /// Its name.
+    pub name: String<MAX_NAME>,
+    /// The CPU of each vCPU.
+    pub cpus: [CpuId; map::VCPUS],
+    /// Where its events arrive.
+    pub mailbox: &'static Mailbox,
+    /// Pages for its translation tables and event registers.
+    pub pages: PagePool,
+    /// The hardware.
+    pub platform: P,
+}
+
+/// What a guest starts from.
+#[derive(Debug)]
+pub struct Images<'a> {
+    /// The kernel: an arm64 Image.
+    pub kernel: &'a [u8],
+    /// The initial RAM disk; empty for none.
+    pub initrd: &'a [u8],
+    /// The kernel command line.
+    pub command_line: &'a str,
+    /// Random bytes for the kernel.
+    pub seed: Option<&'a [u8; SEED_BYTES]>,
+}
+
+/// Why a VM could not be composed.
+pub enum ComposeError<P: Platform> {
+    /// Its address space.
+    Memory(Stage2Error),
+    /// The name of a connection does not fit its register.
+    Name,
+    /// A connection has more dataports than a device.
+    Dataports,
+    /// Its connections.
+    Install(InstallError<Backend<P>>),
+    /// Its images.
+    Load(LoadError),
+    /// Its device tree.
+    Tree(vm_fdt::Error),
+    /// A vCPU that does not exist.
+    Vcpu,
+}
+
+impl<P: Platform> fmt::Debug for ComposeError<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<P: Platform> fmt::Display for ComposeError<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(error) => write!(f, "the guest's address space: {} ({error:?})", crossvm_core::Error::kind(error)),
+            Self::Name => write!(f, "a connection's name does not fit its register"),
+            Self::Dataports => write!(f, "a connection has too many dataports"),
+            Self::Install(error) => error.fmt(f),
+            Self::Load(error) => error.fmt(f),
+            Self::Tree(error) => write!(f, "the guest's device tree: {error}"),
+            Self::Vcpu => write!(f, "a vCPU that does not exist"),
+        }
+    }
+}
+
+impl<P: Platform> Vm<P> {
+    /// A VM without RAM and connections.
+    ///
+    /// # Errors
+    /// [`ComposeError::Memory`] where the translation tables have no room.
+    pub fn new(resources: Resources<P>) -> Result<Self, ComposeError<P>> {
+        let Resources { name, cpus, mailbox, pages, platform } = resources;
+        let mut memory = Stage2::new(pages, platform).map_err(ComposeError::Memory)?;
+        for device in [map::DISTRIBUTOR, map::REDISTRIBUTORS, map::UART, map::ECAM.range()] {
+            memory.add_device(device).map_err(ComposeError::Memory)?;
+        }
+        let bus = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
+        let backend = Parts { memory, pci: bus, irqs: Spis::new(), interrupts: Vgic::new() };
+        Ok(Self {
+            name,
+            platform,
+            mailbox,
+            cpus,
+            backend,
+            connections: CrossVm::new(Config::default()),
+            uart: Pl011::new(),
+            line: LineBuffer::new(),
+            bars: report::BarTable::new(),
+            moves: Limited::new(MOVE_RECORDS),
+            complaints: Limited::new(COMPLAINTS),
+        })
+    }
+
+    /// Installs all connections, in this order.
+    ///
+    /// # Errors
+    /// [`ComposeError`]; no connection is installed then.
+    pub fn connect<'a>(
+        &mut self,
+        ends: impl Iterator<Item = (OwnEnd<'a>, &'static SharedMemory, Notify<P>)>,
+    ) -> Result<(), ComposeError<P>> {
+        let ends: heapless::Vec<_, MAX_CONNECTIONS> = ends.collect();
+        // There is one line for each device number; where they do not suffice, all share one.
+        let own_lines = u32::try_from(ends.len()).is_ok_and(|ends| ends <= map::CONNECTION_IRQS);
+        let interrupt = if own_lines { InterruptMode::OwnLine } else { InterruptMode::SharedLine };
+        let mut connections: heapless::Vec<_, MAX_CONNECTIONS> = heapless::Vec::new();
+        for (end, memory, emit) in ends {
+            let name = Name::new(&end.connection.name).ok_or(ComposeError::Name)?;
+            let connection = Connection::new(name).with_emit(emit).with_event(end.event).with_interrupt(interrupt);
+            let connection = connection.with_dataport(memory, end.rights).map_err(|_| ComposeError::Dataports)?;
+            // As many places as ends.
+            let _ = connections.push(connection);
+        }
+        self.connections.install(&mut self.backend, connections).map_err(ComposeError::Install)?;
+        self.bars.update(&self.connections, |_| {});
+        Ok(())
+    }
+
+    /// Gives the guest its RAM with the images in it, and the vCPU that starts it.
+    ///
+    /// # Errors
+    /// [`ComposeError`].
+    pub fn boot(&mut self, memory: &mut PhysicalMemory, images: &Images<'_>) -> Result<Vcpu, ComposeError<P>> {
+        let size = memory.range().size();
+        let too_large = ComposeError::Load(LoadError::TooLarge { ram: size });
+        let ram = GuestRange::new(map::RAM_BASE, size).filter(|_| size <= map::MAX_RAM).ok_or(too_large)?;
+        let initrd = u64::try_from(images.initrd.len()).unwrap_or(u64::MAX);
+        let placement = guest::place(images.kernel, initrd, size).map_err(ComposeError::Load)?;
+        let description = Description {
+            ram: size,
+            command_line: images.command_line,
+            initrd: placement.initrd,
+            seed: images.seed,
+            bus: &self.backend.pci,
+        };
+        let tree = guest::device_tree(&description).map_err(ComposeError::Tree)?;
+        let loaded = guest::load(memory, &placement, images.kernel, images.initrd, &tree).map_err(ComposeError::Load)?;
+        // The guest starts with its MMU off and so reads past the caches.
+        self.platform.clean(memory.range());
+        self.backend.memory.add_ram(ram, memory.range()).map_err(ComposeError::Memory)?;
+        let first = crossvm_arm::VcpuId::new(0).ok_or(ComposeError::Vcpu)?;
+        Ok(Vcpu::new(first, loaded.entry.get(), loaded.argument.get()))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its translation tables start.
+    #[must_use]
+    pub const fn tables(&self) -> HostAddr {
+        self.backend.memory.root()
+    }
+
+    /// Its interrupt controller, for what only the CPU itself can tell it.
+    pub const fn interrupts(&mut self) -> &mut Gic {
+        &mut self.backend.interrupts
+    }
+
+    /// Brings everything that has happened outside the guest to its interrupt controller. To be called after each exit, before
+    /// [`Vgic::load`].
+    pub fn prepare_entry(&mut self, vcpu: &Vcpu) {
+        let events = self.mailbox.take();
+        if events != EventSet::EMPTY && self.connections.consume(&mut self.backend, events).is_err() {
+            self.complain(format_args!("an event could not raise its line"));
+        }
+        while self.uart.can_receive()
+            && let Some(byte) = self.mailbox.next_input()
+        {
+            self.line.set_flush(Flush::Bytes);
+            self.uart.receive(byte);
+        }
+        let level = self.uart.interrupt();
+        if self.backend.interrupts.set_level(map::UART_IRQ, level).is_err() {
+            self.complain(format_args!("the serial port's line could not be set"));
+        }
+        for other in self.backend.interrupts.take_kicks().without(vcpu.id).iter() {
+            if let Some(cpu) = self.cpus.get(other.index()) {
+                self.platform.kick(*cpu);
+            }
+        }
+    }
+
+    /// The physical virtual timer of `vcpu` has interrupted: acknowledged, priority dropped, to be deactivated by the guest.
+    pub fn timer_fired(&mut self, vcpu: &Vcpu) {
+        if let (Some(ppi), Some(physical)) = (Ppi::new(map::VIRTUAL_TIMER), PhysicalIntId::new(map::VIRTUAL_TIMER))
+            && self.backend.interrupts.raise_hardware(vcpu.id, ppi, physical).is_err()
+        {
+            self.complain(format_args!("the timer's interrupt could not be raised"));
+        }
+    }
+
+    /// The virtual timer of `vcpu` does not assert its interrupt: what is pending of it is withdrawn.
+    pub fn timer_quiet(&mut self, vcpu: &Vcpu) {
+        if let Some(ppi) = Ppi::new(map::VIRTUAL_TIMER) {
+            // Only a vCPU or interrupt that does not exist is an error.
+            let _ = self.backend.interrupts.lower_hardware(vcpu.id, ppi);
+        }
+    }
+
+    /// Prints a line about this guest, if it has not caused too many.
+    fn complain(&mut self, text: fmt::Arguments<'_>) {
+        let name = &self.name;
+        self.complaints.print(self.platform, name, "lines", format_args!("{name}: {text}"));
+    }
+
+    fn show(&mut self, byte: u8) {
+        let (platform, name) = (self.platform, &self.name);
+        self.line.write(byte, |text| platform.print(Text::Guest { name, text }));
+    }
+}

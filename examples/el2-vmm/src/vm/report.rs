@@ -1,0 +1,152 @@
+//! What is printed about a VM: records for the program that reads the console, in a bounded number.
+
+use core::fmt;
+
+use crossvm_core::{BarIndex, Bdf, GuestAddr, Status};
+use crossvm_manifest::MAX_CONNECTIONS;
+
+use super::{Connections, StopReason, Vm};
+use crate::platform::{Platform, Text};
+use crate::vcpu::Vcpu;
+
+/// A number of lines that a guest may cause, so that it cannot flood the console.
+#[derive(Debug)]
+pub struct Limited {
+    left: u32,
+}
+
+impl Limited {
+    /// At most `lines` lines.
+    #[must_use]
+    pub const fn new(lines: u32) -> Self {
+        Self { left: lines }
+    }
+
+    /// Prints `line`, or once that no more `what` of `vm` are shown, or nothing.
+    pub fn print<P: Platform>(&mut self, platform: P, vm: &str, what: &str, line: fmt::Arguments<'_>) {
+        match self.left.checked_sub(1) {
+            None => return,
+            Some(0) => platform.print(Text::Vmm(format_args!("{vm}: more {what} of this VM are not shown"))),
+            Some(_) => platform.print(Text::Vmm(line)),
+        }
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
+/// BARs of a connection: event registers and dataports.
+const BARS: usize = crossvm_core::device::MAX_DATAPORTS + 1;
+
+/// Where each BAR was mapped last.
+#[derive(Debug)]
+pub(super) struct BarTable {
+    last: [[Option<GuestAddr>; BARS]; MAX_CONNECTIONS],
+}
+
+/// A BAR is mapped elsewhere than before.
+pub(super) struct BarMove {
+    pub(super) bdf: Bdf,
+    pub(super) bar: BarIndex,
+    pub(super) from: GuestAddr,
+    pub(super) to: GuestAddr,
+}
+
+impl BarTable {
+    pub(super) const fn new() -> Self {
+        Self { last: [[None; BARS]; MAX_CONNECTIONS] }
+    }
+
+    /// Compares with where the BARs are now. A BAR that is not mapped has not moved: guests unmap BARs to size and move them.
+    pub(super) fn update<P: Platform>(&mut self, connections: &Connections<P>, mut moved: impl FnMut(BarMove)) {
+        for id in connections.connections() {
+            let (Some(Status { bdf, bars, .. }), Some(last)) = (connections.status(id), self.last.get_mut(id.index())) else { continue };
+            for (bar, last) in bars.iter().zip(last) {
+                let Some(to) = bar.mapped_at else { continue };
+                if let Some(from) = last.replace(to)
+                    && from != to
+                {
+                    moved(BarMove { bdf, bar: bar.bar, from, to });
+                }
+            }
+        }
+    }
+}
+
+impl<P: Platform> Vm<P> {
+    /// Prints that the VM starts on `cpu`.
+    pub fn report_start(&self, ram: u64) {
+        let [cpu] = self.cpus;
+        let (name, ms) = (&self.name, self.platform.uptime_ms());
+        self.platform.print(Text::Vmm(format_args!("record=vm-start vm={name} cpu={cpu} memory={ram} ms={ms}")));
+    }
+
+    /// Closes the VM's mailbox and prints what is to tell at its end. It must not be entered again.
+    pub fn stop(&mut self, vcpu: &Vcpu, reason: StopReason) {
+        self.mailbox.close();
+        let (platform, name) = (self.platform, &self.name);
+        self.line.write(b'\n', |text| {
+            // Only a line that was begun is ended.
+            if text != b"\n" {
+                platform.print(Text::Guest { name, text });
+            }
+        });
+        let print = |line: fmt::Arguments<'_>| platform.print(Text::Vmm(line));
+        print(format_args!("record=vm-stop vm={name} reason={reason} ms={}", platform.uptime_ms()));
+        print(format_args!("record=exits vm={name} {}", vcpu.exits));
+        for status in self.connections.connections().filter_map(|id| self.connections.status(id)) {
+            let Status { name: connection, emitted, received, dropped, .. } = status;
+            print(format_args!("record=connection vm={name} name={connection} emitted={emitted} received={received} dropped={dropped}"));
+        }
+    }
+
+    /// Prints the registers of a vCPU that did something the VMM cannot serve.
+    pub(super) fn dump(&self, vcpu: &Vcpu, what: fmt::Arguments<'_>) {
+        let (name, platform) = (&self.name, self.platform);
+        let registers = &vcpu.registers;
+        platform.print(Text::Vmm(format_args!("{name}: {what}")));
+        platform.print(Text::Vmm(format_args!("{name}: pc={:#018x} pstate={:#010x}", registers.pc, registers.pstate)));
+        for (row, first) in registers.x.chunks(4).zip((0u32..).step_by(4)) {
+            platform.print(Text::Vmm(format_args!("{name}: {}", Row { first, row })));
+        }
+    }
+
+    /// Prints the BARs that the guest has moved.
+    pub(super) fn report_moves(&mut self) {
+        let (platform, name, moves) = (self.platform, &self.name, &mut self.moves);
+        self.bars.update(&self.connections, |BarMove { bdf, bar, from, to }| {
+            let bar = bar.get();
+            let line = format_args!("record=bar-moved vm={name} bdf={bdf} bar={bar} from={from:#x} to={to:#x}");
+            moves.print(platform, name, "BAR moves", line);
+        });
+    }
+}
+
+/// `x0=… x1=… x2=… x3=…`
+struct Row<'a> {
+    first: u32,
+    row: &'a [u64],
+}
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, value) in (self.first..).zip(self.row) {
+            write!(f, "x{number}={value:#018x} ")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::tests::Recorder;
+
+    #[test]
+    fn a_guest_cannot_flood_the_console() {
+        let platform = Recorder::new();
+        let mut limited = Limited::new(3);
+        for round in 0..100 {
+            limited.print(platform, "vm0", "things", format_args!("thing {round}"));
+        }
+        assert_eq!(platform.printed(), ["thing 0", "thing 1", "vm0: more things of this VM are not shown"]);
+    }
+}

@@ -1,0 +1,295 @@
+//! Serves what a guest does that hardware does not.
+
+use core::fmt;
+
+use crossvm_core::{GuestAccess, GuestAddr, GuestRange, Outcome, Width};
+
+use super::Vm;
+use crate::exit::spec::{Syndrome, SystemRegisterIss};
+use crate::exit::{self, Abort, AbortKind, Access, Affinity, Call, Cause, El1Registers, Exit, PsciReturn, Register, SystemRegisterAccess};
+use crate::map;
+use crate::platform::Platform;
+use crate::stats::ExitKind;
+use crate::vcpu::Vcpu;
+
+/// The syndrome registers of an exit by a synchronous exception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trap {
+    /// ESR_EL2.
+    pub syndrome: Syndrome,
+    /// FAR_EL2.
+    pub far: u64,
+    /// HPFAR_EL2, valid.
+    pub hpfar: u64,
+}
+
+/// How it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The guest goes on.
+    Resume,
+    /// The guest goes on, and a component may have mail.
+    ServeComponents,
+    /// The VM has ended.
+    Stop(StopReason),
+}
+
+/// Why a VM has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// It switched itself off.
+    PowerOff,
+    /// It wants to start again.
+    Reset,
+    /// It switched its last vCPU off.
+    CpuOff,
+    /// It did something that cannot be served.
+    Crash,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PowerOff => "power-off",
+            Self::Reset => "reset",
+            Self::CpuOff => "cpu-off",
+            Self::Crash => "crash",
+        })
+    }
+}
+
+const fn register(op1: u8, crn: u8, crm: u8, op2: u8) -> SystemRegisterIss {
+    SystemRegisterIss::new().with_op0(3).with_op1(op1).with_crn(crn).with_crm(crm).with_op2(op2)
+}
+
+const ACTLR_EL1: SystemRegisterIss = register(0, 1, 0, 1);
+const ICC_DIR_EL1: SystemRegisterIss = register(0, 12, 11, 1);
+const ICC_SGI1R_EL1: SystemRegisterIss = register(0, 12, 11, 5);
+const ICC_ASGI1R_EL1: SystemRegisterIss = register(0, 12, 11, 6);
+const ICC_SGI0R_EL1: SystemRegisterIss = register(0, 12, 11, 7);
+
+/// What becomes of a load or store.
+enum Served {
+    /// The load gives this value.
+    Value(u64),
+    /// Done, or ignored.
+    Done,
+    /// Done, and a peer has been signalled.
+    Emitted,
+    /// The instruction is executed again.
+    Again,
+    /// Nothing answers.
+    Nothing,
+}
+
+impl<P: Platform> Vm<P> {
+    /// Serves an exit by a synchronous exception.
+    pub fn serve(&mut self, vcpu: &mut Vcpu, trap: Trap, el1: &mut impl El1Registers) -> Flow {
+        let long = trap.syndrome.long_instruction();
+        match exit::decode(trap.syndrome, trap.far, trap.hpfar) {
+            Exit::Hypercall => {
+                vcpu.exits.count(ExitKind::Hypercall);
+                Self::firmware(vcpu)
+            }
+            Exit::SecureCall => {
+                vcpu.exits.count(ExitKind::SecureCall);
+                vcpu.registers.skip_instruction(long);
+                Self::firmware(vcpu)
+            }
+            Exit::SystemRegister(access) => {
+                vcpu.exits.count(ExitKind::SystemRegister);
+                self.system_register(vcpu, access, el1);
+                Flow::Resume
+            }
+            Exit::DataAbort(abort) => {
+                vcpu.exits.count(ExitKind::DataAbort);
+                self.data_abort(vcpu, abort, long, trap.far, el1)
+            }
+            Exit::InstructionAbort(_) => {
+                vcpu.exits.count(ExitKind::InstructionAbort);
+                exit::deliver(Cause::InstructionAbort { far: trap.far }, &mut vcpu.registers, el1);
+                Flow::Resume
+            }
+            Exit::Wait => {
+                vcpu.exits.count(ExitKind::Wait);
+                vcpu.registers.skip_instruction(long);
+                Flow::Resume
+            }
+            Exit::Other(class) => {
+                vcpu.exits.count(ExitKind::Other);
+                let syndrome = trap.syndrome.into_bits();
+                self.dump(vcpu, format_args!("stopped: exception class {class:#04x}, syndrome {syndrome:#x}, far {:#x}", trap.far));
+                Flow::Stop(StopReason::Crash)
+            }
+        }
+    }
+
+    /// The guest has brought the machine to an SError: the VM ends, as nobody knows what is broken.
+    pub fn system_error(&mut self, vcpu: &mut Vcpu, syndrome: Syndrome) -> Flow {
+        vcpu.exits.count(ExitKind::Other);
+        self.dump(vcpu, format_args!("stopped: SError, syndrome {:#x}", syndrome.into_bits()));
+        Flow::Stop(StopReason::Crash)
+    }
+
+    fn firmware(vcpu: &mut Vcpu) -> Flow {
+        let answer = match exit::answer(vcpu.registers.arguments()) {
+            Call::Answered(answer) => answer,
+            // Every vCPU of the machine runs from its start to its end.
+            Call::CpuOn { target, .. } if is_vcpu(target) => PsciReturn::AlreadyOn,
+            Call::CpuOn { .. } => PsciReturn::InvalidParameters,
+            Call::AffinityInfo { target, lowest_level } => affinity_info(target, lowest_level),
+            Call::CpuOff => return Flow::Stop(StopReason::CpuOff),
+            Call::SystemOff => return Flow::Stop(StopReason::PowerOff),
+            Call::SystemReset => return Flow::Stop(StopReason::Reset),
+        };
+        vcpu.registers.write(Register::new(0), answer.x0());
+        Flow::Resume
+    }
+
+    fn system_register(&mut self, vcpu: &mut Vcpu, access: SystemRegisterAccess, el1: &mut impl El1Registers) {
+        let value = vcpu.registers.read(access.register);
+        let gic = &mut self.backend.interrupts;
+        match (access.encoding, access.read) {
+            (ICC_SGI1R_EL1, false) => gic.write_sgi1r(vcpu.id, value),
+            (ICC_ASGI1R_EL1, false) => gic.write_asgi1r(vcpu.id, value),
+            (ICC_SGI0R_EL1, false) => gic.write_sgi0r(vcpu.id, value),
+            (ICC_DIR_EL1, false) => gic.write_dir(vcpu.id, value),
+            // Implementation defined: nothing to control.
+            (ACTLR_EL1, true) => vcpu.registers.write(access.register, 0),
+            (ACTLR_EL1, false) => {}
+            _ => {
+                exit::deliver(Cause::Undefined, &mut vcpu.registers, el1);
+                return;
+            }
+        }
+        vcpu.registers.skip_instruction(true);
+    }
+
+    fn data_abort(&mut self, vcpu: &mut Vcpu, abort: Abort, long: bool, far: u64, el1: &mut impl El1Registers) -> Flow {
+        let served = match abort.kind {
+            AbortKind::Stage2 => self.access(vcpu, &abort),
+            // Translation tables of the guest where nothing is, or memory that fails.
+            AbortKind::Stage2OnWalk | AbortKind::External => Served::Nothing,
+        };
+        let mut flow = Flow::Resume;
+        match served {
+            Served::Again => return Flow::Resume,
+            Served::Nothing => {
+                let write = matches!(abort.access, Access::Store { .. } | Access::UndecodedStore);
+                exit::deliver(Cause::DataAbort { far, write }, &mut vcpu.registers, el1);
+                return Flow::Resume;
+            }
+            Served::Value(value) => {
+                if let Access::Load(loaded) = abort.access {
+                    vcpu.registers.write(loaded.register, loaded.extend(value));
+                }
+            }
+            Served::Done => {}
+            Served::Emitted => flow = Flow::ServeComponents,
+        }
+        vcpu.registers.skip_instruction(long);
+        flow
+    }
+
+    fn access(&mut self, vcpu: &Vcpu, abort: &Abort) -> Served {
+        let at = abort.at;
+        match abort.guest_access(&vcpu.registers) {
+            // Cache maintenance has nothing to do where a device is.
+            None => match self.backend.memory.region_at(at) {
+                Some(_) => Served::Done,
+                None => Served::Nothing,
+            },
+            Some(access) if map::PCI_WINDOW.contains(at) => self.window_access(access),
+            Some(GuestAccess::UndecodedRead(_) | GuestAccess::UndecodedWrite(_)) => match self.backend.memory.region_at(at) {
+                Some(_) => Served::Done,
+                None => Served::Nothing,
+            },
+            Some(GuestAccess::Read { width, .. }) => self.device_read(at, width),
+            Some(GuestAccess::Write { width, value, .. }) => self.device_write(at, width, value),
+        }
+    }
+
+    fn device_read(&mut self, at: GuestAddr, width: Width) -> Served {
+        let gic = &self.backend.interrupts;
+        if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
+            return Served::Value(gic.distributor_read(offset, width));
+        }
+        if let Some((vcpu, offset)) = redistributor(at) {
+            return Served::Value(gic.redistributor_read(vcpu, offset, width));
+        }
+        if let Some(offset) = offset(map::UART, at) {
+            return Served::Value(self.uart.read(offset, width));
+        }
+        map::ECAM.read(&self.backend.pci, at, width).map_or(Served::Nothing, Served::Value)
+    }
+
+    fn device_write(&mut self, at: GuestAddr, width: Width, value: u64) -> Served {
+        let gic = &mut self.backend.interrupts;
+        if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
+            gic.distributor_write(offset, width, value);
+        } else if let Some((vcpu, offset)) = redistributor(at) {
+            gic.redistributor_write(vcpu, offset, width, value);
+        } else if let Some(offset) = offset(map::UART, at) {
+            if let Some(byte) = self.uart.write(offset, width, value) {
+                self.show(byte.0);
+            }
+        } else if map::ECAM.range().contains(at) {
+            self.config_write(at, width, value);
+        } else {
+            return Served::Nothing;
+        }
+        Served::Done
+    }
+
+    fn config_write(&mut self, at: GuestAddr, width: Width, value: u64) {
+        let Some(effect) = map::ECAM.write(&mut self.backend.pci, at, width, value) else { return };
+        if let Err(error) = self.connections.apply(&mut self.backend, effect) {
+            self.complain(format_args!("{error}"));
+        }
+        self.report_moves();
+    }
+
+    fn window_access(&mut self, access: GuestAccess) -> Served {
+        match self.connections.handle(&mut self.backend, access) {
+            Ok(Outcome::Read(value)) => Served::Value(value),
+            Ok(Outcome::Emitted(_)) => Served::Emitted,
+            Ok(Outcome::Written(_) | Outcome::Ignored) => Served::Done,
+            Ok(Outcome::Retry) => Served::Again,
+            // No function answers: the bridge gives all ones (PCI Express 3.0, §2.3.2).
+            Ok(Outcome::NotOurs) => Served::Value(u64::MAX),
+            // The device tells its guest in its own way: the DROPPED register.
+            Err(_) => Served::Done,
+        }
+    }
+}
+
+fn offset(range: GuestRange, at: GuestAddr) -> Option<u64> {
+    if range.contains(at) { at.offset_from(range.start()) } else { None }
+}
+
+fn offset32(range: GuestRange, at: GuestAddr) -> Option<u32> {
+    u32::try_from(offset(range, at)?).ok()
+}
+
+fn redistributor(at: GuestAddr) -> Option<(crossvm_arm::VcpuId, u32)> {
+    let offset = offset(map::REDISTRIBUTORS, at)?;
+    let vcpu = u8::try_from(offset / map::REDISTRIBUTOR_BYTES).ok().and_then(crossvm_arm::VcpuId::new)?;
+    Some((vcpu, u32::try_from(offset % map::REDISTRIBUTOR_BYTES).ok()?))
+}
+
+fn is_vcpu(target: Affinity) -> bool {
+    (0..).take(map::VCPUS).any(|vcpu: u64| vcpu == target.0)
+}
+
+/// AFFINITY_INFO (DEN 0022, §5.1.6): 0, on. Above level 0, all vCPUs are in one node.
+fn affinity_info(target: Affinity, lowest_level: u64) -> PsciReturn {
+    let below = match lowest_level {
+        0 => 0,
+        1 => 0xff,
+        2 => 0xffff,
+        3 => 0xff_ffff,
+        _ => return PsciReturn::InvalidParameters,
+    };
+    let known = if lowest_level == 0 { is_vcpu(target) } else { target.0 & !below == 0 };
+    if known { PsciReturn::Success } else { PsciReturn::InvalidParameters }
+}
