@@ -30,7 +30,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     fn distributor_word(&self, offset: u32) -> u32 {
         match offset {
             gicd::CTLR => self.distributor_control().into_bits(),
-            gicd::TYPER => distributor_type::<SPI_WORDS>().into_bits(),
+            gicd::TYPER => const { Self::distributor_type() }.into_bits(),
             gicd::IIDR => IIDR_VALUE,
             gicd::PIDR2 => PIDR2_VALUE,
             gicd::IROUTER..gicd::IROUTER_END => match router(offset) {
@@ -85,6 +85,13 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         self.changed_shared(word, changed, None);
     }
 
+    /// `GICD_TYPER`: SPIs, 1 of N routing; all else that can be absent is.
+    const fn distributor_type() -> DistributorType {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 31")]
+        let lines = SPI_WORDS as u8;
+        DistributorType::new().with_lines(lines).with_intid_bits(INTID_BITS - 1)
+    }
+
     const fn distributor_control(&self) -> DistributorControl {
         DistributorControl::new()
             .with_enable_group0(self.forwarded.zero)
@@ -92,11 +99,6 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
             .with_affinity_routing(true)
             .with_disable_security(true)
     }
-}
-
-/// `GICD_TYPER`: SPIs, 1 of N routing; all else that can be absent is.
-fn distributor_type<const SPI_WORDS: usize>() -> DistributorType {
-    DistributorType::new().with_lines(u8::try_from(SPI_WORDS).unwrap_or(31)).with_intid_bits(INTID_BITS.saturating_sub(1))
 }
 
 /// The word of 32 interrupts, and the interrupt in it, of the `IROUTER` whose lower half is at `offset`; `None` for the upper half, which

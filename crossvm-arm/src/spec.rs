@@ -156,6 +156,11 @@ pub struct Route {
     pub one_of_n: bool,
 }
 
+impl Route {
+    /// The bits that are not reserved.
+    pub const IMPLEMENTED: u32 = 0x80ff_ffff;
+}
+
 /// `GICR_TYPER` (IHI 0069 §12.11).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq)]

@@ -43,8 +43,7 @@ impl<const VCPUS: usize> SpiBank<VCPUS> {
     /// Writes the lower half of `IROUTER` of interrupt `index` of the bank.
     pub(crate) fn set_route(&mut self, index: u32, route: Route) {
         let Some(slot) = usize::try_from(index).ok().and_then(|index| self.routes.get_mut(index)) else { return };
-        // The reserved bits do not stick.
-        let route = Route::new().with_affinity(route.affinity()).with_one_of_n(route.one_of_n());
+        let route = Route::from_bits(route.into_bits() & Route::IMPLEMENTED);
         *slot = route;
         let bit = 1_u32.wrapping_shl(index);
         for (vcpu, routed) in VcpuId::first(VCPUS).zip(&mut self.routed) {

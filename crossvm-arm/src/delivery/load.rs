@@ -40,7 +40,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         let pending_slots = pendings.len().min(slots.saturating_sub(active_slots));
 
         let mut used = 0;
-        for (index, candidate) in actives.first(active_slots).chain(pendings.first(pending_slots)).enumerate() {
+        for (index, candidate) in (0..slots).zip(actives.first(active_slots).chain(pendings.first(pending_slots))) {
             registers.write(index, self.lend(vcpu, candidate));
             used = index.saturating_add(1);
         }
@@ -111,13 +111,14 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
             (true, false) => State::Active,
             (true, true) => State::PendingActive,
         };
-        ListRegister::new()
+        let register = ListRegister::new()
             .with_virtual_intid(candidate.intid.number())
-            .with_physical_intid(physical)
             .with_priority(candidate.priority)
             .with_group(candidate.group)
             .with_hardware(hardware)
-            .with_state(state)
+            .with_state(state);
+        // An INTID fits always; the checked form keeps a panic out of the code.
+        register.with_physical_intid_checked(physical).unwrap_or(register)
     }
 
     /// Asks for the maintenance interrupts that pending interrupts need which wait outside the list registers, in the groups `behind`.

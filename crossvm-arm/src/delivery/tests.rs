@@ -450,6 +450,6 @@ fn it_is_made_in_a_static_and_the_trait_works_through_references() {
     static GIC: Vgic<1, 1> = Vgic::new();
     let (mut gic, mut registers) = (GIC.clone(), Registers::<4>::new());
     gic.load(FIRST, &mut &mut registers);
-    assert_eq!((&mut registers).count(), 4);
+    assert_eq!(ListRegisters::count(&&mut registers), 4);
     assert!(registers.control.enable());
 }
