@@ -164,6 +164,11 @@ impl<B: Backend, D: Dataport, K, const N: usize> CrossVm<B, D, K, N> {
         let slot = self.slot(id)?;
         let events = BarStatus { bar: BarIndex::ALL[0], size: self.config.event_bar.size(), mapped_at: slot.events_at };
         let regions = slot.regions.iter().map(|region| BarStatus { bar: region.bar, size: region.bar_size, mapped_at: region.mapped_at });
+        let mut bars = Vec::new();
+        for bar in core::iter::once(events).chain(regions) {
+            // As many places as BARs.
+            let _ = bars.push(bar);
+        }
         Some(Status {
             name: slot.name,
             bdf: slot.bdf,
@@ -172,7 +177,7 @@ impl<B: Backend, D: Dataport, K, const N: usize> CrossVm<B, D, K, N> {
             received: slot.received,
             dropped: slot.dropped,
             count: EventRegisters(&slot.page).count(),
-            bars: core::iter::once(events).chain(regions).collect(),
+            bars,
         })
     }
 }

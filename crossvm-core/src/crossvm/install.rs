@@ -72,7 +72,7 @@ where
     /// [`ApplyError`] with the first failure of a backend; the rest is reset, and [`CrossVm::refresh`] tries again.
     pub fn reset(&mut self, backend: &mut B) -> Result<(), ApplyError<B>> {
         let mut result = Ok(());
-        for id in (0..).map(ConnectionId).take(N) {
+        for id in ConnectionId::all().take(N) {
             let Some(slot) = self.slot(id) else { continue };
             EventRegisters(&slot.page).reset();
             backend.pci().reset(slot.bdf);
@@ -153,8 +153,8 @@ where
         {
             return Err(Invalid::EventTaken(event));
         }
-        let free = (0..).zip(&self.slots).find(|(_, slot)| slot.is_none());
-        free.map(|(index, _)| ConnectionId(index)).ok_or(Invalid::Full { capacity: N })
+        let free = ConnectionId::all().zip(&self.slots).find(|(_, slot)| slot.is_none());
+        free.map(|(id, _)| id).ok_or(Invalid::Full { capacity: N })
     }
 
     /// Takes a connection out and gives everything back. Its line does not count on it any more.
@@ -169,7 +169,11 @@ where
             *entry = None;
         }
         self.index_event_bars();
-        let dataports = slot.regions.into_iter().map(|Region { dataport, rights, .. }| DataportEnd { dataport, rights }).collect();
+        let mut dataports = Vec::new();
+        while let Some(Region { dataport, rights, .. }) = slot.regions.pop() {
+            let _ = dataports.push(DataportEnd { dataport, rights });
+        }
+        dataports.reverse();
         Some(Connection { name: slot.name, dataports, emit: slot.emit, event: slot.event, interrupt: slot.interrupt })
     }
 

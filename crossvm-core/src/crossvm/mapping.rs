@@ -63,8 +63,13 @@ impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, 
 
     /// Makes the table by which accesses find their connection.
     pub(super) fn index_event_bars(&mut self) {
-        self.event_bars =
-            (0..).map(ConnectionId).zip(&self.slots).filter_map(|(id, slot)| slot.as_ref()?.events_at.map(|at| (at, id))).collect();
+        self.event_bars.clear();
+        for (id, slot) in ConnectionId::all().zip(&self.slots) {
+            if let Some(at) = slot.as_ref().and_then(|slot| slot.events_at) {
+                // As many places as slots. (Collecting would leave a panic in the code that the optimizer does not see through.)
+                let _ = self.event_bars.push((at, id));
+            }
+        }
         self.event_bars.sort_unstable();
     }
 }
@@ -135,9 +140,9 @@ impl<D: Dataport> Region<D> {
     fn map<M: GuestMemory<Frame = D::Frame>>(&mut self, memory: &mut M, at: GuestAddr) -> Result<(), MapFailure<M::Error>> {
         let size = self.dataport.frame_size();
         let mapping = Mapping { size, rights: self.rights, memory_type: self.dataport.memory_type() };
-        for (mapped, (frame, frame_at)) in self.dataport.frames().iter().zip(addresses(at, size)).enumerate() {
+        for (frame, frame_at) in self.dataport.frames().iter().zip(addresses(at, size)) {
             if let Err(error) = memory.map(frame_at, frame, mapping) {
-                addresses(at, size).take(mapped).for_each(|earlier| memory.unmap(earlier, size));
+                addresses(at, size).take_while(|earlier| *earlier < frame_at).for_each(|earlier| memory.unmap(earlier, size));
                 return Err(MapFailure { bar: self.bar, at: frame_at, error });
             }
         }

@@ -32,6 +32,11 @@ impl ConnectionId {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// Every id there can be, the lowest first.
+    fn all() -> impl Iterator<Item = Self> {
+        (0..=u16::MAX).map(Self)
+    }
 }
 
 /// How a VM's connections look to its guest.
@@ -86,7 +91,7 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
 
     /// The connections that are installed, in the order of their ids.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> + '_ {
-        (0..).map(ConnectionId).zip(&self.slots).filter_map(|(id, slot)| slot.as_ref().map(|_| id))
+        ConnectionId::all().zip(&self.slots).filter_map(|(id, slot)| slot.as_ref().map(|_| id))
     }
 
     /// The connection whose PCI function is `bdf`.

@@ -117,7 +117,8 @@ impl<P: EventPage> EventRegisters<'_, P> {
     /// What a load at `offset` gives; bytes outside the page read as zero.
     pub(crate) fn read(&self, offset: u64, width: Width) -> u64 {
         let mut bytes = [0u8; 8];
-        for (at, byte) in (offset..).zip(bytes.iter_mut()) {
+        let addresses = core::iter::successors(Some(offset), |at| at.checked_add(1));
+        for (at, byte) in addresses.zip(bytes.iter_mut()) {
             let [b0, b1, b2, b3] = self.load(at / 4).to_le_bytes();
             *byte = match at % 4 {
                 0 => b0,

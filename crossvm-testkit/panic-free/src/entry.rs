@@ -1,0 +1,104 @@
+//! Every entry point that a guest can reach, with inputs that the optimizer knows nothing of.
+
+use core::hint::black_box;
+
+use crossvm_arm::{VcpuId, Vgic};
+use crossvm_core::device::Name;
+use crossvm_core::{
+    Bdf, Config, ConfigAccess, ConfigEffect, Connection, CrossVm, EventId, EventSet, GuestAccess, GuestAddr, GuestRange, PciSpace, Rights,
+    Width,
+};
+use crossvm_pci::{Ecam, HostBridge, PciBus};
+
+use crate::stubs::{Bell, Frames, Irqs, Lists, Memory, Vm};
+
+type Connections = CrossVm<Vm, Frames, Bell, 8>;
+
+unsafe extern "C" {
+    /// Defined nowhere.
+    fn a_guest_can_reach_a_panic() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: the program does not link where this call is left in it.
+    unsafe { a_guest_can_reach_a_panic() }
+}
+
+/// Where the linker starts: it keeps what can be reached from here.
+#[unsafe(no_mangle)]
+extern "C" fn _start() {
+    let Some(window) = GuestRange::new(GuestAddr::new(black_box(0x1000_0000)), black_box(0x1000_0000)) else { return };
+    let Some(ecam) = Ecam::new(GuestAddr::new(black_box(0x3f00_0000)), black_box(16)) else { return };
+    let mut vm = Vm { memory: Memory, pci: PciBus::new(HostBridge::default(), window), irqs: Irqs, gic: Vgic::new() };
+    let mut connections = Connections::new(black_box(Config::default()));
+    install(&mut vm, &mut connections);
+    loop {
+        connection(&mut vm, &mut connections);
+        configuration(&mut vm, &mut connections, ecam);
+        interrupts(&mut vm.gic);
+    }
+}
+
+fn install(vm: &mut Vm, connections: &mut Connections) {
+    let (Some(name), Some(event)) = (Name::new(black_box("name")), EventId::new(black_box(3))) else { return };
+    let Ok(connection) = Connection::new(name).with_dataport(Frames, Rights::ReadWrite) else { return };
+    black_box(connections.install(vm, [connection.with_emit(Bell).with_event(event)]).is_ok());
+    let id = connections.connections().next();
+    if let Some(id) = id.filter(|_| black_box(false)) {
+        black_box(connections.remove(vm, id).is_ok());
+    }
+}
+
+fn width() -> Width {
+    black_box(Width::U32)
+}
+
+fn access() -> GuestAccess {
+    let (at, value) = (GuestAddr::new(black_box(1)), black_box(2));
+    let range = GuestRange::new(at, black_box(16));
+    match (black_box(0u8), range) {
+        (0, _) => GuestAccess::Read { at, width: width() },
+        (1, Some(range)) => GuestAccess::UndecodedWrite(range),
+        (2, Some(range)) => GuestAccess::UndecodedRead(range),
+        _ => GuestAccess::Write { at, width: width(), value },
+    }
+}
+
+fn connection(vm: &mut Vm, connections: &mut Connections) {
+    black_box(connections.handle(vm, access()).is_ok());
+    black_box(connections.consume(vm, EventSet::from_word(black_box(1))).is_ok());
+    black_box(connections.reset(vm).is_ok());
+    black_box(connections.refresh(vm).is_ok());
+}
+
+fn configuration(vm: &mut Vm, connections: &mut Connections, ecam: Ecam) {
+    black_box(ecam.read(&vm.pci, GuestAddr::new(black_box(0)), width()));
+    let effect = ecam.write(&mut vm.pci, GuestAddr::new(black_box(0)), width(), black_box(0));
+    apply(vm, connections, effect);
+    let (bdf, access) = (Bdf::from_requester_id(black_box(8)), ConfigAccess { offset: black_box(4), width: width() });
+    black_box(vm.pci.read(bdf, access));
+    let effect = vm.pci.write(bdf, access, black_box(0));
+    apply(vm, connections, effect);
+}
+
+fn apply(vm: &mut Vm, connections: &mut Connections, effect: Option<ConfigEffect>) {
+    if let Some(effect) = effect {
+        black_box(connections.apply(vm, effect).is_ok());
+    }
+}
+
+fn interrupts(gic: &mut Vgic<2, 2>) {
+    let Some(vcpu) = VcpuId::new(black_box(0)) else { return };
+    let mut lists = Lists([0; 4]);
+    gic.save(vcpu, &mut lists);
+    black_box(gic.distributor_read(black_box(0), width()));
+    gic.distributor_write(black_box(0), width(), black_box(0));
+    black_box(gic.redistributor_read(vcpu, black_box(0), width()));
+    gic.redistributor_write(vcpu, black_box(0), width(), black_box(0));
+    gic.write_sgi1r(vcpu, black_box(0));
+    gic.write_dir(vcpu, black_box(0));
+    black_box(gic.take_deactivation(vcpu).is_some());
+    black_box(gic.take_kicks());
+    gic.load(vcpu, &mut lists);
+}
