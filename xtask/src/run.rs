@@ -44,18 +44,28 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "PLATFORM", default_value = "el2")]
     on: Platform,
 
-    /// A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline="TEXT"]; may be repeated.
-    ///
-    /// Without `kernel` it runs Debian's kernel, with a shell in our initial RAM disk where `initrd` is not given either.
-    #[arg(long = "vm", value_name = "VM", required = true, value_parser = flags::vm)]
+    // Help as text, not as documentation: the brackets would be links there.
+    #[arg(
+        long = "vm",
+        value_name = "VM",
+        required = true,
+        value_parser = flags::vm,
+        help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline=\"TEXT\"]; may be repeated",
+        long_help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline=\"TEXT\"]; may be repeated.\n\n\
+            Without `kernel` it runs Debian's kernel, with a shell in our initial RAM disk where `initrd` is not given either."
+    )]
     vms: Vec<flags::Vm>,
 
     /// A native component: NAME=KIND; the only kind so far is `reverse`; may be repeated
     #[arg(long = "component", value_name = "COMPONENT", value_parser = flags::component)]
     components: Vec<ComponentSpec>,
 
-    /// A connection: name=NAME,a=PEER,b=PEER,size=1M[,a-rights=ro|rw][,b-rights=ro|rw]; may be repeated
-    #[arg(long = "connect", value_name = "CONNECTION", value_parser = flags::connection)]
+    #[arg(
+        long = "connect",
+        value_name = "CONNECTION",
+        value_parser = flags::connection,
+        help = "A connection: name=NAME,a=PEER,b=PEER,size=1M[,a-rights=ro|rw][,b-rights=ro|rw]; may be repeated"
+    )]
     connections: Vec<ConnectionSpec>,
 
     /// CPU model of the emulated machine

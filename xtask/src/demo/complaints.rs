@@ -49,6 +49,8 @@ mod tests {
         for line in [
             "pci 0000:00:01.0: BAR 1: no space for [mem size 0x00100000 pref]",
             "pci 0000:00:01.0: BAR 1: failed to assign [mem size 0x00100000 pref]",
+            "pci 0000:00:01.0: BAR 1 [mem size 0x00100000 pref]: can't assign; no space",
+            "pci 0000:00:01.0: BAR 1 [mem size 0x00100000 pref]: failed to assign",
             "pci 0000:00:01.0: BAR 0: error updating (0x10000008 != 0x00000008)",
             "pci 0000:00:01.0: can't claim BAR 0 [mem 0x00000000-0x00000fff]: no compatible bridge window",
             "pci 0000:00:01.0: BAR 1: [mem 0x1000-0x1fff] has address conflict with System RAM",

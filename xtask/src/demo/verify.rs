@@ -51,7 +51,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run) -> Report {
         bytes_verified: bytes(connection.name),
     });
     let connections = connections.collect();
-    let reasons: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    let reasons = reasons(&checks);
     Report {
         ok: reasons.is_empty(),
         reasons,
@@ -62,6 +62,14 @@ pub(super) fn verify(transcript: &Transcript, run: &Run) -> Report {
         connections,
         log: run.log.clone(),
     }
+}
+
+/// Why the run failed, what explains the most first: a VM that crashed fails its connections too.
+fn reasons(checks: &[Check]) -> Vec<String> {
+    const CAUSES: [&str; 4] = ["hypervisor", "power-off-", "console-", "boot-"];
+    let mut failed: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
+    failed.sort_by_key(|check| CAUSES.iter().position(|cause| check.name.starts_with(cause)).unwrap_or(CAUSES.len()));
+    failed.iter().map(|check| format!("{}: {}", check.name, check.detail)).collect()
 }
 
 fn check(name: &str, finding: Finding) -> Check {

@@ -50,10 +50,10 @@ fn a_good_run_passes_and_tells_all_it_has_seen() {
     assert_eq!(report.reasons, [""; 0]);
     assert!(report.ok && report.checks.len() == 14);
     let [vm0, vm1] = report.guests.as_slice() else { panic!("two guests") };
-    assert_eq!((vm0.kernel.as_deref(), vm0.boot_seconds), (Some("6.1.0-56-cloud-arm64"), Some(1.534)));
-    assert_eq!((vm0.exits["data-abort"], vm1.stopped.as_deref(), vm1.bar_moves.len()), (35_120, Some("power-off"), 12));
+    assert_eq!((vm0.kernel.as_deref(), vm0.boot_seconds), (Some("6.1.0-56-cloud-arm64"), Some(2.54)));
+    assert_eq!((vm0.exits["data-abort"], vm1.stopped.as_deref(), vm1.bar_moves.len()), (74_960, Some("power-off"), 4));
     let names: Vec<_> = report.connections.iter().map(|connection| (connection.name.as_str(), connection.bytes_verified)).collect();
-    assert_eq!(names, [("reverse", 2643), ("bulk", 67_108_864), ("ping", 0)]);
+    assert_eq!(names, [("reverse", 2616), ("bulk", 67_108_864), ("ping", 0)]);
     let mirror = &report.connections[0].ends[1];
     assert_eq!((mirror.peer.as_str(), mirror.events_sent, mirror.events_received), ("mirror", Some(16), Some(16)));
     assert_eq!(report.connections[2].ends[0].events_received, Some(10_000));
@@ -89,10 +89,10 @@ fn another_kernel_than_the_package_fails() {
 
 #[test]
 fn a_corrupted_byte_fails_bulk_alone() {
-    let (failed, why) = failures("side=receive bytes=67108864 sha256=5f", "side=receive bytes=67108864 sha256=6f");
+    let (failed, why) = failures("side=receive bytes=67108864 sha256=59", "side=receive bytes=67108864 sha256=69");
     assert_eq!(failed, ["bulk"]);
     assert!(why.contains("SHA-256 differs"), "{why}");
-    assert_eq!(report(&GOOD.replace("sha256=5f", "sha256=6f"), &run()).reasons, [""; 0], "equal sums on both sides are what counts");
+    assert_eq!(report(&GOOD.replace("sha256=59", "sha256=69"), &run()).reasons, [""; 0], "equal sums on both sides are what counts");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn too_few_bytes_fail_bulk_even_with_equal_sums() {
 
 #[test]
 fn a_lost_ping_fails_ping() {
-    let (failed, why) = failures("sent=10000 received=10000 ms=8000", "sent=10000 received=9999 ms=8000");
+    let (failed, why) = failures("side=ping sent=10000 received=10000", "side=ping sent=10000 received=9999");
     assert_eq!((failed, why.contains("received 9999")), (vec!["ping".to_owned()], true));
     let (failed, why) = failures("vm=vm1 name=ping emitted=10000 received=10000", "vm=vm1 name=ping emitted=10000 received=9999");
     assert_eq!((failed, why.contains("counted 10000 from vm0, and 9999 at vm1")), (vec!["ping".to_owned()], true));
@@ -122,32 +122,26 @@ fn a_line_that_did_not_reach_the_component_fails_reverse() {
 
 #[test]
 fn a_bar_elsewhere_than_the_guest_sees_it_fails() {
-    let (failed, why) = failures("reverse:1:0x10000000", "reverse:1:0x20000000");
+    let (failed, why) = failures("reverse:1:0x10100000", "reverse:1:0x20000000");
     assert_eq!(failed, ["bars-vm0"]);
     assert!(why.contains("BAR 1 of `reverse` at 0x20000000"), "{why}");
 }
 
 #[test]
 fn bars_that_never_moved_prove_nothing() {
-    let still: String = GOOD
-        .lines()
-        .map(|line| match line.split_once("from=") {
-            Some((head, tail)) if head.contains("vm=vm1") => format!("{head}from={} to={0}\n", tail.rsplit('=').next().unwrap_or_default()),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    // First address and last are the same now.
-    let still = still
-        .lines()
-        .filter(|line| !(line.contains("bar-moved vm=vm1") && (line.contains("0xfffff000") || line.contains("=0x3e"))))
-        .fold(String::new(), |log, line| log + line + "\n");
+    // vm1's BARs never had another address than the last.
+    let still = |line: &str| match line.split_once("from=").zip(line.rsplit_once("to=")) {
+        Some(((head, _), (_, to))) if head.contains("bar-moved vm=vm1") => format!("{head}from={to} to={to}\n"),
+        _ => format!("{line}\n"),
+    };
+    let still: String = GOOD.lines().map(still).collect();
     let report = report(&still, &run());
     assert_eq!(report.reasons, ["bars-vm1: Linux moved no BAR, so nothing shows that memory follows"]);
 }
 
 #[test]
 fn a_complaint_fails_the_console_check() {
-    let line = "[vm1] [    1.100000] Run /init as init process";
+    let line = "[vm1] [    0.000000] random: crng init done";
     let complaint = "[vm1] [    0.4] pci 0000:00:01.0: BAR 1: no space for [mem size 0x00100000 pref]";
     let (failed, why) = failures(line, complaint);
     assert_eq!(failed, ["console-vm1"]);
@@ -156,7 +150,7 @@ fn a_complaint_fails_the_console_check() {
 
 #[test]
 fn a_crash_in_the_middle_is_told_as_such() {
-    let log: String = GOOD.lines().take_while(|line| !line.contains("side=send")).map(|line| format!("{line}\n")).collect();
+    let log: String = GOOD.lines().take_while(|line| !line.contains("check=bulk")).map(|line| format!("{line}\n")).collect();
     let crash = "[vm1] [  5.0] Kernel panic - not syncing: sysrq triggered crash\n[vmm] record=vm-stop vm=vm1 reason=reset ms=5000\n\
         [vm0] DEMO fail vm=vm0 check=bulk reason=no_receipt_of_chunk_60\n[vmm] record=vm-stop vm=vm0 reason=power-off ms=25000\n\
         [vmm] record=end reason=all-vms-stopped\n";
@@ -218,7 +212,7 @@ fn the_table_names_every_check_and_puts_reasons_first() {
 fn the_report_is_json_with_all_parts() {
     let json = serde_json::to_value(report(GOOD, &run())).unwrap();
     assert_eq!(json["ok"], true);
-    assert_eq!(json["guests"][1]["exits"]["irq"], 21_000);
+    assert_eq!(json["guests"][1]["exits"]["irq"], 11_445);
     assert_eq!(json["connections"][1]["bytes_verified"], 67_108_864);
     assert_eq!(json["connections"][2]["ends"][1]["events_sent"], 10_000);
 }

@@ -80,9 +80,7 @@ fn tests(context: &mut Context<'_>) -> Result<()> {
 
 fn docs(context: &mut Context<'_>) -> Result<()> {
     let mut cargo = context.workspace.cargo();
-    run_shown(
-        cargo.args(["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    run_shown(cargo.args(["doc", "--workspace", "--all-features", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn setup(context: &mut Context<'_>) -> Result<()> {
