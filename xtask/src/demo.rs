@@ -17,7 +17,7 @@ pub(crate) use report::Report;
 pub(crate) use scenario::Sabotage;
 
 use crate::launch::console::Line;
-use crate::launch::{Cpu, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::launch::{Cpu, Ended, Input, Layout, Machine, Output, Patience, Verdict};
 use crate::output;
 use crate::run::DEFAULT_CPU;
 use crate::setup::{self, Existing, Ready};
@@ -97,7 +97,8 @@ pub(crate) fn demo(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     output::line(format!("\n{}", report.show()));
     if !report.ok {
-        bail!("the demonstration failed: {}", report.reasons.join("; "));
+        let first = report.reasons.first().map_or("for no reason", String::as_str);
+        bail!("the demonstration failed: {first} (all reasons are above the table)");
     }
     Ok(())
 }
@@ -142,6 +143,9 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<R
     } else {
         machine.run(patience, &mut watch)?
     };
+    if ended == Ended::Interrupted {
+        bail!("interrupted; the console so far is in {}", log.display());
+    }
     let run = verify::Run {
         ended,
         took: started.elapsed(),

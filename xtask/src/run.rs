@@ -38,7 +38,7 @@ Two Debian guests with a shell each, connected through 1 MiB of shared memory, a
       --component mirror=reverse --connect name=echo,a=a,b=mirror,size=64K
 
 The consoles of all VMs come out on this terminal, each line behind its VM's name. What you type goes to the VM with the
-focus; Ctrl-A and a digit give the focus to another. Ctrl-] x ends the machine.")]
+focus: the first at the start; Ctrl-A 0 gives it to the first, Ctrl-A 1 to the second, and so on. Ctrl-] x ends the machine.")]
 pub(crate) struct Arguments {
     /// Who composes the VMs
     #[arg(long, value_enum, value_name = "PLATFORM", default_value = "el2")]
