@@ -130,8 +130,13 @@ impl<P: Platform> Notifier for Notify<P> {
         }
         // What the guest has stored, with whatever memory attributes, comes before the event.
         self.platform.barrier();
-        self.mailbox.pending.fetch_or(EventSet::of(self.event).word(), Ordering::Release);
-        if let Some(cpu) = self.mailbox.cpu {
+        let event = EventSet::of(self.event).word();
+        let before = self.mailbox.pending.fetch_or(event, Ordering::Release);
+        // A bit that is set has been kicked for, and its receiver has not looked since: a guest that emits in a loop does not keep
+        // its peer from its work.
+        if before & event == 0
+            && let Some(cpu) = self.mailbox.cpu
+        {
             self.platform.kick(cpu);
         }
         Ok(())
@@ -156,9 +161,11 @@ mod tests {
         for id in [ids[0], ids[1], ids[0]] {
             Notify::new(mailbox, id, platform).notify().unwrap();
         }
-        assert_eq!(platform.kicks(), [CpuId::new(3); 3]);
+        assert_eq!(platform.kicks(), [CpuId::new(3); 2], "the third coalesced with the first");
         assert_eq!(mailbox.take(), ids.into_iter().collect());
         assert_eq!(mailbox.take(), EventSet::EMPTY);
+        Notify::new(mailbox, ids[0], platform).notify().unwrap();
+        assert_eq!(platform.kicks().len(), 3, "a new event after the receiver has looked is kicked for again");
     }
 
     #[test]

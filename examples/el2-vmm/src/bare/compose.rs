@@ -20,6 +20,7 @@ use el2_vmm::mail::{Mailbox, Notify};
 use el2_vmm::vm::Resources;
 use spin::Mutex;
 
+use super::cache;
 use super::gic::Redistributors;
 use super::hardware::Hardware;
 use super::image;
@@ -67,9 +68,8 @@ impl From<OutOfMemory> for ComposeError {
 ///
 /// The range is RAM in the VMM's map, and nobody ever writes to it.
 pub(super) unsafe fn loaded(range: HostRange) -> &'static [u8] {
-    let start = core::ptr::with_exposed_provenance(range.start().get() as usize);
     // SAFETY: the caller's promise; RAM is initialised.
-    unsafe { slice::from_raw_parts(start, usize::try_from(range.size()).unwrap_or(0)) }
+    unsafe { slice::from_raw_parts(range.start().pointer(), usize::try_from(range.size()).unwrap_or(0)) }
 }
 
 /// Composes the system for `machine`.
@@ -88,6 +88,8 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
         let range = SharedMemory::take_range(&mut free, connection.size)?;
         // SAFETY: the range was free RAM and is the dataport's from now on.
         dataports.push(unsafe { SharedMemory::new(range) }.ok_or(ComposeError::Dataport)?);
+        // A guest may map it past the caches: nothing of what was written here may be written back later.
+        cache::clean_and_invalidate(range);
     }
     let dataports: &'static [&'static SharedMemory] = dataports.leak();
     let mailboxes = Mailboxes::new(topology);

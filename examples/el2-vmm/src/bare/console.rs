@@ -7,7 +7,8 @@ use el2_vmm::console::{Console, Focus, Lines, Sink, Typed, Writer};
 use el2_vmm::host::{HostAddr, HostRange};
 use el2_vmm::platform::Text;
 use el2_vmm::uart::spec::{self, Flags, Interrupts, LineControl};
-use spin::{Mutex, Once};
+use spin::Once;
+use spin::mutex::TicketMutex;
 
 use super::mmio::Registers;
 use super::system::System;
@@ -23,8 +24,9 @@ const CR_ENABLED: u32 = 0x301;
 /// How often the panic handler looks whether the console is free.
 const PATIENCE: u32 = 10_000_000;
 
-static CONSOLE: Mutex<Console<Port>> = Mutex::new(Console::new(Port));
-static FOCUS: Mutex<Focus> = Mutex::new(Focus::new());
+/// First come, first served: no guest can keep another from the console.
+static CONSOLE: TicketMutex<Console<Port>> = TicketMutex::new(Console::new(Port));
+static FOCUS: TicketMutex<Focus> = TicketMutex::new(Focus::new());
 static PORT: Once<Registers> = Once::new();
 /// A CPU panics: the console belongs to it.
 static PANICS: AtomicBool = AtomicBool::new(false);

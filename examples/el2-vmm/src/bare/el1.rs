@@ -102,7 +102,7 @@ unsafe fn reset() {
         write_register!("csselr_el1", 0);
         write_register!("mdscr_el1", 0);
         write_register!("osdlr_el1", 0);
-        write_register!("oslar_el1", 0);
+        write_register!("oslar_el1", 1);
         write_register!("pmcr_el0", 0);
         write_register!("pmcntenclr_el0", 0xffff_ffff);
         write_register!("pmintenclr_el1", 0xffff_ffff);

@@ -9,7 +9,7 @@ use core::fmt::Debug;
 
 use crossvm_core::{EventId, EventSet};
 use heapless::String;
-use spin::Mutex;
+use spin::mutex::TicketMutex;
 
 use crate::dataport::SharedMemory;
 use crate::mail::{Mailbox, Notify};
@@ -51,19 +51,19 @@ pub trait Component<P: Platform>: Debug + Send {
     fn ports(&self) -> &[Port<P>];
 }
 
-/// A component with its mailbox, shared by all CPUs.
+/// A component with its mailbox, shared by all CPUs. The lock is fair: no guest can keep another from the component.
 #[derive(Debug)]
 pub struct Seat<P: 'static> {
     name: String<MAX_NAME>,
     mailbox: &'static Mailbox,
-    component: Mutex<&'static mut dyn Component<P>>,
+    component: TicketMutex<&'static mut dyn Component<P>>,
 }
 
 impl<P: Platform> Seat<P> {
     /// Seats `component`, whose events arrive in `mailbox`.
     #[must_use]
     pub const fn new(name: String<MAX_NAME>, mailbox: &'static Mailbox, component: &'static mut dyn Component<P>) -> Self {
-        Self { name, mailbox, component: Mutex::new(component) }
+        Self { name, mailbox, component: TicketMutex::new(component) }
     }
 
     /// Where its events arrive.

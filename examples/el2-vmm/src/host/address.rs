@@ -19,6 +19,15 @@ impl HostAddr {
         self.0
     }
 
+    /// The address as a pointer: memory of the VMM is mapped where it is.
+    ///
+    /// `usize` has 64 bits on every machine that runs the VMM; on a smaller host no such memory exists.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "see above")]
+    pub const fn pointer(self) -> *const u8 {
+        core::ptr::with_exposed_provenance(self.0 as usize)
+    }
+
     /// The address `bytes` above this one, or `None` where it would not fit in 64 bits.
     #[must_use]
     pub const fn checked_add(self, bytes: u64) -> Option<Self> {

@@ -86,9 +86,8 @@ impl PhysicalMemory {
         Ok(())
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "see `length`")]
     const fn pointer(&self) -> *const u8 {
-        ptr::with_exposed_provenance(self.range.start().get() as usize)
+        self.range.start().pointer()
     }
 
     /// `usize` has 64 bits on every machine that runs the VMM, and on a smaller host no such memory exists.
