@@ -127,7 +127,7 @@ impl Dataport {
             return Err(Error::NoRight { needed: Rights::Read, granted: self.rights });
         }
         let length = buffer.len();
-        copy_out(&self.map, offset, buffer).ok_or(Error::OutOfRange { offset, length, size: self.size() })
+        copy_out(&self.map, offset, buffer).ok_or_else(|| Error::OutOfRange { offset, length, size: self.size() })
     }
 
     /// Writes `bytes` from `offset` on. The peer is sure to see them once it sees an event that was emitted afterwards.
@@ -141,6 +141,6 @@ impl Dataport {
             return Err(Error::NoRight { needed: Rights::Write, granted: self.rights });
         }
         let length = bytes.len();
-        copy_in(&self.map, offset, bytes).ok_or(Error::OutOfRange { offset, length, size: self.size() })
+        copy_in(&self.map, offset, bytes).ok_or_else(|| Error::OutOfRange { offset, length, size: self.size() })
     }
 }

@@ -105,6 +105,9 @@ impl EventPage {
     }
 
     /// Signals the peer. All that was written to the dataports before is there when the peer sees the event.
+    ///
+    /// Signals on their way to the same peer may join into one event, as with seL4's notifications: a protocol that counts them
+    /// waits for an answer to each.
     pub fn emit(&self) {
         full_barrier();
         // A peer needs no value: the write is the signal.

@@ -33,12 +33,12 @@ const PIECE: usize = 256;
 /// Prints a part of a dataport as it is.
 pub(crate) fn read(system: &System, place: &Place, extent: Extent) -> Result<(), Failure> {
     let dataport = system.open(&place.name)?.dataport(place.dataport)?;
-    // An offset behind the end leaves nothing to read, which the library then refuses to read.
-    let rest = dataport.size().checked_sub(place.offset).unwrap_or(usize::MAX);
+    let (offset, size) = (place.offset, dataport.size());
+    let rest = size.checked_sub(offset).ok_or(crossvm_guest::Error::OutOfRange { offset, length: 0, size })?;
     let bytes = match extent {
-        Extent::Rest => bytes(&dataport, place.offset, rest)?,
-        Extent::Bytes(length) => bytes(&dataport, place.offset, length)?,
-        Extent::Line => line(&dataport, place.offset, rest)?,
+        Extent::Rest => bytes(&dataport, offset, rest)?,
+        Extent::Bytes(length) => bytes(&dataport, offset, length)?,
+        Extent::Line => line(&dataport, offset, rest)?,
     };
     let mut output = io::stdout().lock();
     output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| Failure::Stream("standard output", error))

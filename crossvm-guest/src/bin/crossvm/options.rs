@@ -39,7 +39,7 @@ pub(crate) enum Verb {
     Emit {
         /// The connection.
         name: String,
-        /// How many events.
+        /// How many times. Where the peer does not take them as fast as they come, it may see fewer events, but at least one.
         #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
         count: EventCount,
     },
