@@ -8,13 +8,12 @@ use core::fmt;
 use core::slice;
 use core::sync::atomic::AtomicUsize;
 
-use blake2::{Blake2s256, Digest};
 use crossvm_core::FrameSize;
 use crossvm_manifest::{ComponentKind, Peer, Topology};
 use el2_vmm::components::{Component, Port, Reverse, Seat};
 use el2_vmm::config::{self, ConfigError, OwnEnd};
 use el2_vmm::dataport::SharedMemory;
-use el2_vmm::guest::SEED_BYTES;
+use el2_vmm::guest::derive_seed;
 use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
 use el2_vmm::mail::{Mailbox, Notify};
 use el2_vmm::vm::Resources;
@@ -103,7 +102,7 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
         let (pages, ram) = unsafe { (PhysicalMemory::new(pages), PhysicalMemory::new(ram)) };
         let cpus = [CpuId::new(number)];
         let resources = Resources { name: vm.name.clone(), cpus, mailbox, pages: PagePool::new(pages), platform: Hardware };
-        let seed = seed(&machine.seed, number);
+        let seed = derive_seed(&machine.seed, number);
         launches.push(Mutex::new(Some(Launch { resources, ram, dataports, seed })));
     }
     let running = AtomicUsize::new(launches.len());
@@ -180,15 +179,6 @@ fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &[&'stat
         seats.push(Seat::new(component.name.clone(), mailbox, native));
     }
     seats
-}
-
-/// The random bytes of VM `number`: the firmware's, made its own. Nobody learns those of another VM from them.
-fn seed(firmware: &[u8], number: u8) -> Option<[u8; SEED_BYTES]> {
-    if firmware.is_empty() {
-        return None;
-    }
-    let digest = Blake2s256::new().chain_update(b"crossvm el2-vmm guest seed").chain_update([number]).chain_update(firmware).finalize();
-    Some(digest.into())
 }
 
 /// The device tree that QEMU leaves at the start of RAM.

@@ -11,10 +11,8 @@ use crossvm_pci::PciBus;
 use crossvm_pci::fdt::{InterruptParent, bridge_node};
 use vm_fdt::{Error, FdtWriter};
 
+use super::SEED_BYTES;
 use crate::map;
-
-/// Random bytes for the guest's kernel.
-pub const SEED_BYTES: usize = 32;
 
 const GIC_PHANDLE: u32 = 1;
 const CLOCK_PHANDLE: u32 = 2;

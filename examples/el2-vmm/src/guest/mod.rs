@@ -2,6 +2,8 @@
 
 mod fdt;
 mod loader;
+mod seed;
 
-pub use self::fdt::{Description, SEED_BYTES, device_tree};
+pub use self::fdt::{Description, device_tree};
 pub use loader::{ImageError, LoadError, Loaded, Placement, load, place};
+pub use seed::{SEED_BYTES, derive_seed};

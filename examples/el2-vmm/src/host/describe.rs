@@ -189,3 +189,89 @@ fn shared_interrupt(node: FdtNode<'_, '_>) -> Option<u32> {
     let [kind, number] = [cells.first()?, cells.get(1)?].map(|cell| u32::from_be_bytes(*cell));
     if kind == 0 { number.checked_add(32) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec as List;
+    use vm_fdt::FdtWriter;
+
+    /// A tree as QEMU's `virt` machine gives it, as far as the VMM looks; `leave_out` names a node to be missing.
+    fn tree(leave_out: &str) -> List<u8> {
+        let mut fdt = FdtWriter::new().unwrap();
+        let root = fdt.begin_node("").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 2).unwrap();
+        let mut node = |name: &str, fill: &dyn Fn(&mut FdtWriter)| {
+            if name.split('@').next() != Some(leave_out) {
+                let node = fdt.begin_node(name).unwrap();
+                fill(&mut fdt);
+                fdt.end_node(node).unwrap();
+            }
+        };
+        node("chosen", &|fdt| {
+            fdt.property_string("bootargs", "crossvm.topology=0x42000000,0x100").unwrap();
+            fdt.property("rng-seed", &[3; 32]).unwrap();
+        });
+        node("memory@40000000", &|fdt| {
+            fdt.property_string("device_type", "memory").unwrap();
+            fdt.property_array_u64("reg", &[0x4000_0000, 0x4000_0000]).unwrap();
+        });
+        node("pl011@9000000", &|fdt| {
+            fdt.property_string_list("compatible", ["arm,pl011", "arm,primecell"].map(Into::into).into()).unwrap();
+            fdt.property_array_u64("reg", &[0x0900_0000, 0x1000]).unwrap();
+            fdt.property_array_u32("interrupts", &[0, 1, 4]).unwrap();
+        });
+        node("intc@8000000", &|fdt| {
+            fdt.property_string("compatible", "arm,gic-v3").unwrap();
+            fdt.property_array_u64("reg", &[0x0800_0000, 0x1_0000, 0x080a_0000, 0xf6_0000]).unwrap();
+        });
+        node("cpus", &|fdt| {
+            fdt.property_u32("#address-cells", 1).unwrap();
+            fdt.property_u32("#size-cells", 0).unwrap();
+            for number in [0u32, 1, 0x100] {
+                let cpu = fdt.begin_node(&std::format!("cpu@{number:x}")).unwrap();
+                fdt.property_string("device_type", "cpu").unwrap();
+                fdt.property_u32("reg", number).unwrap();
+                fdt.end_node(cpu).unwrap();
+            }
+        });
+        fdt.end_node(root).unwrap();
+        fdt.finish().unwrap()
+    }
+
+    #[test]
+    fn a_machine_is_described_by_its_tree() {
+        let machine = Machine::describe(&tree("")).unwrap();
+        let range = |start, size| HostRange::new(HostAddr::new(start), size).unwrap();
+        assert_eq!(machine.ram[..], [range(0x4000_0000, 0x4000_0000)]);
+        assert_eq!(machine.cpus.iter().map(|cpu| (cpu.id.get(), cpu.mpidr.get())).collect::<List<_>>(), [(0, 0), (1, 1), (2, 0x100)]);
+        assert_eq!((machine.distributor, machine.redistributors), (range(0x0800_0000, 0x1_0000), range(0x080a_0000, 0xf6_0000)));
+        assert_eq!((machine.uart, machine.uart_interrupt), (range(0x0900_0000, 0x1000), 33));
+        assert_eq!(machine.boot_arguments, "crossvm.topology=0x42000000,0x100");
+        assert_eq!(machine.seed[..], [3; 32]);
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        assert_eq!(Machine::describe(&[]), Err(DescribeError::NotATree));
+        assert_eq!(Machine::describe(&[0; 64]), Err(DescribeError::NotATree));
+        for (missing, error) in [
+            ("memory", DescribeError::Ram),
+            ("cpus", DescribeError::Cpus),
+            ("intc", DescribeError::InterruptController),
+            ("pl011", DescribeError::Uart),
+        ] {
+            assert_eq!(Machine::describe(&tree(missing)), Err(error));
+        }
+        let machine = Machine::describe(&tree("chosen")).unwrap();
+        assert!(machine.boot_arguments.is_empty() && machine.seed.is_empty());
+    }
+
+    #[test]
+    fn affinities_are_packed_as_the_redistributor_has_them() {
+        let mpidr = Mpidr::new(0x8000_0012_8103_0201);
+        assert_eq!(mpidr.get(), 0x12_0003_0201);
+        assert_eq!(mpidr.packed(), 0x1203_0201);
+    }
+}

@@ -6,7 +6,7 @@ use crossvm_core::{Error, ErrorKind, ErrorType, EventPage, FrameSize, GuestAddr,
 use heapless::Vec;
 
 use super::Stage2Attributes;
-use super::table::{MapError, Tables};
+use super::table::{Found, MapError, Tables};
 use crate::host::{HostAddr, HostRange, Page, PagePool};
 use crate::platform::Platform;
 
@@ -154,6 +154,19 @@ impl<P: Platform> Stage2<P> {
         self.regions.iter().find(|(range, _)| range.contains(address)).map(|(_, region)| *region)
     }
 
+    /// Where the guest's accesses to `address` go, and what they may do; `None`: they trap.
+    #[must_use]
+    pub fn find(&self, address: GuestAddr) -> Option<Found> {
+        self.tables.find(address.get())
+    }
+
+    /// The words of a page of event registers.
+    #[cfg(test)]
+    pub(crate) fn words_at(&self, page: HostAddr) -> &'static [AtomicU32] {
+        let pool = self.tables.pool_ref();
+        pool.page_at(page).map(|page| pool.words(page)).unwrap_or_default()
+    }
+
     fn take(&mut self, range: GuestRange, region: GuestRegion) -> Result<(), Stage2Error> {
         if let Some((taken, _)) = self.regions.iter().find(|(taken, _)| taken.overlaps(range)) {
             return Err(Stage2Error::Taken(*taken));
@@ -220,5 +233,125 @@ impl<P: Platform> GuestMemory for Stage2<P> {
 
     fn destroy_event_page(&mut self, page: Stage2EventPage<P>) {
         self.tables.pool().release(page.page);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::PhysicalMemory;
+    use crate::host::tests::memory;
+    use crate::platform::tests::Recorder;
+    use crossvm_testkit::conformance::guest_memory::{self, GuestView};
+    use std::sync::atomic::Ordering;
+    use std::vec::Vec;
+
+    const RAM: (u64, u64) = (0x4000_0000, 2 << 20);
+    const DEVICE: (u64, u64) = (0x0900_0000, 0x1000);
+
+    fn range((start, size): (u64, u64)) -> GuestRange {
+        GuestRange::new(GuestAddr::new(start), size).unwrap()
+    }
+
+    /// An address space with the guest's eyes: it sees what the tables say.
+    struct Seen {
+        stage2: Stage2<Recorder>,
+        memories: Vec<PhysicalMemory>,
+        platform: Recorder,
+    }
+
+    impl Seen {
+        fn new() -> Self {
+            let platform = Recorder::new();
+            let mut stage2 = Stage2::new(PagePool::new(memory(PagePool::SIZE)), platform).unwrap();
+            let ram = memory(RAM.1);
+            stage2.add_ram(range(RAM), ram.range()).unwrap();
+            stage2.add_device(range(DEVICE)).unwrap();
+            Self { stage2, memories: [ram].into(), platform }
+        }
+
+        fn word(&self, target: HostAddr) -> &AtomicU32 {
+            let find = |memory: &PhysicalMemory| {
+                let offset = target.get().checked_sub(memory.range().start().get())?;
+                memory.words().get(usize::try_from(offset / 4).unwrap())
+            };
+            let page = HostAddr::new(target.get() & !0xfff);
+            let own = |page| &self.stage2.tables.pool_ref().words(page)[usize::try_from((target.get() & 0xfff) / 4).unwrap()];
+            self.memories.iter().find_map(find).or_else(|| self.stage2.tables.pool_ref().page_at(page).map(own)).unwrap()
+        }
+    }
+
+    impl ErrorType for Seen {
+        type Error = Stage2Error;
+    }
+
+    impl GuestMemory for Seen {
+        type Frame = Frame;
+        type EventPage = Stage2EventPage<Recorder>;
+
+        fn reserve(&mut self, range: GuestRange) -> Result<(), Stage2Error> {
+            self.stage2.reserve(range)
+        }
+        fn release(&mut self, range: GuestRange) {
+            self.stage2.release(range);
+        }
+        fn map(&mut self, at: GuestAddr, frame: &Frame, mapping: Mapping) -> Result<(), Stage2Error> {
+            self.stage2.map(at, frame, mapping)
+        }
+        fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
+            let before = self.platform.invalidated().len();
+            self.stage2.unmap(at, size);
+            let invalidated = self.platform.invalidated();
+            assert_eq!(invalidated[before..], [GuestRange::new(at, size.bytes()).unwrap()], "no translation survives");
+        }
+        fn create_event_page(&mut self, size: FrameSize) -> Result<Self::EventPage, Stage2Error> {
+            self.stage2.create_event_page(size)
+        }
+        fn destroy_event_page(&mut self, page: Self::EventPage) {
+            self.stage2.destroy_event_page(page);
+        }
+    }
+
+    impl GuestView for Seen {
+        fn free_range(&self) -> GuestRange {
+            range((0x1000_0000, 0x100_0000))
+        }
+        fn ram_range(&self) -> GuestRange {
+            range(RAM)
+        }
+        fn new_frame(&mut self, size: FrameSize) -> Frame {
+            self.memories.push(memory(size.bytes()));
+            Frame::new(self.memories.last().unwrap().range().start())
+        }
+        fn guest_load(&mut self, at: GuestAddr) -> Option<u32> {
+            let found = self.stage2.find(at)?;
+            Some(self.word(found.target).load(Ordering::Relaxed))
+        }
+        fn guest_store(&mut self, at: GuestAddr, value: u32) -> bool {
+            let Some(found) = self.stage2.find(at) else { return false };
+            let writable = [Stage2Attributes::ReadWrite, Stage2Attributes::Ram].map(Into::into).contains(&found.attributes);
+            if writable {
+                self.word(found.target).store(value, Ordering::Relaxed);
+            }
+            writable
+        }
+    }
+
+    #[test]
+    fn behaves_as_the_contract_says() {
+        guest_memory::all(Seen::new);
+    }
+
+    #[test]
+    fn nothing_is_mapped_over_ram_or_a_device_or_where_nothing_is_reserved() {
+        let mut seen = Seen::new();
+        let frame = seen.new_frame(FrameSize::KIB_4);
+        let mapping = Mapping { size: FrameSize::KIB_4, rights: Rights::ReadWrite, memory_type: crossvm_core::MemoryType::WriteBack };
+        for at in [RAM.0, DEVICE.0, 0x1000_0000, u64::MAX & !0xfff] {
+            assert!(seen.map(GuestAddr::new(at), &frame, mapping).is_err(), "{at:#x}");
+        }
+        assert_eq!(seen.guest_load(GuestAddr::new(DEVICE.0)), None);
+        assert_eq!(seen.stage2.add_device(range((0x4010_0000, 0x1000))), Err(Stage2Error::Taken(range(RAM))));
+        assert_eq!(seen.reserve(range(((1 << 39) - 0x1000, 0x2000))), Err(Stage2Error::OutOfRange));
     }
 }

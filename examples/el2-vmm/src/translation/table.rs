@@ -113,6 +113,12 @@ impl Tables {
         &mut self.pool
     }
 
+    /// The pool, to look at.
+    #[cfg(test)]
+    pub(super) const fn pool_ref(&self) -> &PagePool {
+        &self.pool
+    }
+
     /// Maps `size` bytes from `at` to `to`, with the largest blocks that fit.
     ///
     /// New entries only: no TLB maintenance is needed but a barrier before the first use.

@@ -5,6 +5,8 @@
 mod interrupts;
 mod report;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 
