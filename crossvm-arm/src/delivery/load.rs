@@ -41,7 +41,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
 
         let mut used = 0;
         for (index, candidate) in (0..slots).zip(actives.first(active_slots).chain(pendings.first(pending_slots))) {
-            registers.write(index, self.lend(vcpu, candidate));
+            registers.write(index, self.lend(vcpu, candidate, crowded));
             used = index.saturating_add(1);
         }
         if let Some(redistributor) = self.vcpus.get_mut(vcpu.index()) {
@@ -81,8 +81,8 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         (actives, pendings)
     }
 
-    /// Gives an interrupt to a list register.
-    fn lend(&mut self, vcpu: VcpuId, candidate: Candidate) -> ListRegister {
+    /// Gives an interrupt to a list register; `crowded` where others have to wait for one.
+    fn lend(&mut self, vcpu: VcpuId, candidate: Candidate, crowded: bool) -> ListRegister {
         let (word, bit, index) = (candidate.intid.word(), candidate.intid.bit(), candidate.intid.number() & 31);
         let asleep = self.vcpus.get(vcpu.index()).is_none_or(|vcpu| vcpu.asleep);
         let reaching = if asleep { 0 } else { self.reaching(vcpu, word) & bit };
@@ -94,8 +94,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         let active = bank.active & bit != 0;
         let linked = bank.linked & bit != 0;
         // An edge that comes while the interrupt is active makes it pending as well. A line must be looked at again after the end
-        // of interrupt, and the architecture forbids both states at once where a physical interrupt is linked.
-        let both = active && !linked && bank.edge & bank.latch & passing & reaching != 0;
+        // of interrupt, and the architecture forbids both states at once where a physical interrupt is linked. Where others wait, it
+        // waits with them: its register would become pending unseen, and be served before a more urgent one.
+        let both = active && !linked && !crowded && bank.edge & bank.latch & passing & reaching != 0;
         bank.lend(bit, !active || both);
         // What remains makes the interrupt pending again after its end. That must not pass unseen where it matters at once, nor end a
         // link that it still needs.

@@ -157,6 +157,28 @@ fn an_edge_while_the_interrupt_is_active_makes_it_pending_and_active() {
 }
 
 #[test]
+fn where_registers_are_scarce_an_edge_on_an_active_interrupt_waits_in_line() {
+    let (mut gic, mut registers) = (booted(), Registers::<2>::new());
+    set_edge(&mut gic, 40);
+    gic.pulse_spi(spi(40)).unwrap();
+    gic.load(FIRST, &mut registers);
+    registers.set(40, State::Active);
+    exit(&mut gic, &mut registers, |gic| {
+        gic.pulse_spi(spi(40)).unwrap();
+        for intid in [41, 42] {
+            set_priority(gic, intid, 0x20);
+            raise(gic, intid);
+        }
+    });
+    assert_eq!(registers.contents(), [(40, State::Active), (41, State::Pending)]);
+    // Were it pending after its end, nobody would notice that 42 has to come before it.
+    assert_eq!(registers.of(40).physical_intid(), ListRegister::MAINTENANCE_ON_EOI);
+    registers.set(40, State::Inactive);
+    exit(&mut gic, &mut registers, |_| {});
+    assert_eq!(registers.contents(), [(41, State::Pending), (42, State::Pending)]);
+}
+
+#[test]
 fn an_edge_comes_from_a_line_that_rises_and_not_from_one_that_is_high() {
     let (mut gic, mut registers) = (booted(), Registers::<4>::new());
     set_edge(&mut gic, 40);
@@ -171,6 +193,20 @@ fn an_edge_comes_from_a_line_that_rises_and_not_from_one_that_is_high() {
         lower(gic, 40);
     });
     assert_eq!(registers.contents(), [(40, State::Pending)]);
+}
+
+#[test]
+fn what_waits_in_a_list_register_reads_as_pending() {
+    let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+    set_edge(&mut gic, 40);
+    for _ in 0..2 {
+        gic.pulse_spi(spi(40)).unwrap();
+        gic.load(FIRST, &mut registers);
+        assert!(bit(&gic, PEND, 40));
+        // Another edge comes before the acknowledge.
+        gic.pulse_spi(spi(40)).unwrap();
+        assert!(bit(&gic, PEND, 40));
+    }
 }
 
 #[test]

@@ -159,6 +159,29 @@ impl Cpu {
     }
 }
 
+/// As `GICH_LR<n>` of a `GICv2` (IHI 0048 §5.3.8): virtual INTID, physical INTID with the EOI bit, priority, state, group, HW.
+fn to_gich(register: ListRegister) -> u32 {
+    register.virtual_intid() & 0x3ff
+        | u32::from(register.physical_intid() & 0x3ff) << 10
+        | u32::from(register.priority() >> 3) << 23
+        | (register.state() as u32) << 28
+        | (register.group() as u32) << 30
+        | u32::from(register.hardware()) << 31
+}
+
+/// The reverse of `to_gich`.
+fn from_gich(bits: u32) -> ListRegister {
+    let field = |shift: u32, width: u32| bits >> shift & ((1 << width) - 1);
+    let state = [State::Inactive, State::Pending, State::Active, State::PendingActive][field(28, 2) as usize];
+    ListRegister::new()
+        .with_virtual_intid(field(0, 10))
+        .with_physical_intid(u16::try_from(field(10, 10)).unwrap())
+        .with_priority(u8::try_from(field(23, 5) << 3).unwrap())
+        .with_state(state)
+        .with_group(if field(30, 1) == 1 { Group::One } else { Group::Zero })
+        .with_hardware(field(31, 1) == 1)
+}
+
 impl ListRegisters for Cpu {
     fn count(&self) -> usize {
         self.registers.len()
@@ -169,6 +192,7 @@ impl ListRegisters for Cpu {
     }
 
     fn write(&mut self, index: usize, value: ListRegister) {
+        assert_eq!(from_gich(to_gich(value)), value, "a GICv2 could not hold it");
         self.registers[index] = value;
     }
 

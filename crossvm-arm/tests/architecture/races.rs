@@ -268,7 +268,7 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_or_invented_while_kicks_are_on_their_way(
-        registers in prop::sample::select(vec![1, 4, 16]), steps in prop::collection::vec(step(), 0..200)
+        registers in prop::sample::select(vec![1, 2, 4, 16]), steps in prop::collection::vec(step(), 0..200)
     ) {
         let mut race = Race::new(registers);
         for step in &steps {
