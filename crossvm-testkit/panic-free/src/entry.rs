@@ -37,6 +37,7 @@ extern "C" fn _start() {
         connection(&mut vm, &mut connections);
         configuration(&mut vm, &mut connections, ecam);
         interrupts(&mut vm.gic);
+        deliberate();
     }
 }
 
@@ -85,6 +86,13 @@ fn configuration(vm: &mut Vm, connections: &mut Connections, ecam: Ecam) {
 fn apply(vm: &mut Vm, connections: &mut Connections, effect: Option<ConfigEffect>) {
     if let Some(effect) = effect {
         black_box(connections.apply(vm, effect).is_ok());
+    }
+}
+
+/// What the linker must find.
+fn deliberate() {
+    if cfg!(feature = "with-a-panic") && black_box(1) == 2 {
+        panic!("reachable, as far as the optimizer knows");
     }
 }
 

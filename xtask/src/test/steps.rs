@@ -13,6 +13,9 @@ use crate::workspace::Workspace;
 /// The crates that must build without an operating system, with all their features that can.
 const NO_STD: [(&str, &str); 4] = [("crossvm-core", ""), ("crossvm-pci", "fdt"), ("crossvm-arm", ""), ("crossvm-manifest", "")];
 
+/// The package, and its profile, that link only where no panic can be reached.
+const PANIC_FREE: &str = "panic-free";
+
 /// One step.
 #[derive(Debug)]
 pub(super) struct Step {
@@ -28,6 +31,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "docs", what: "the documentation builds without a warning", run: docs },
     Step { name: "setup", what: "everything for the steps below is there", run: setup },
     Step { name: "bare-metal", what: "every no_std crate builds without an operating system", run: bare_metal },
+    Step { name: "panic-free", what: "no guest access can reach a panic: a program links only then", run: panic_free },
     Step { name: "bare-metal-clippy", what: "no lint on the hypervisor's own build", run: bare_metal_clippy },
     Step { name: "demo", what: "two Debian guests talk under el2-vmm", run: demo },
     Step {
@@ -98,6 +102,24 @@ fn bare_metal(context: &mut Context<'_>) -> Result<()> {
         run_shown(cargo.args(["--release", "--package", package, "--features", features]))?;
     }
     run_shown(toolchain.cargo(context.workspace, Verb::Build, Target::BareMetal)?.args(["--release", "--package", VMM]))
+}
+
+/// The linker says `undefined symbol: a_guest_can_reach_a_panic` where one is left. That it would say so is tried as well.
+fn panic_free(context: &mut Context<'_>) -> Result<()> {
+    let toolchain = context.ready()?.toolchain;
+    let build = |workspace| -> Result<_> {
+        let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::BareMetal)?;
+        cargo.args(["--profile", PANIC_FREE, "--package", PANIC_FREE]);
+        Ok(cargo)
+    };
+    run_shown(&mut build(context.workspace)?)?;
+    let with_panic = build(context.workspace)?.args(["--features", "with-a-panic"]).output()?;
+    let message = String::from_utf8_lossy(&with_panic.stderr);
+    if with_panic.status.success() || !message.contains("a_guest_can_reach_a_panic") {
+        bail!("`{PANIC_FREE}` with a panic in it must not link for want of `a_guest_can_reach_a_panic`, but: {message}");
+    }
+    output::line("links without a panic, and does not with one".to_owned());
+    Ok(())
 }
 
 fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {

@@ -43,7 +43,8 @@ impl Builder<'_> {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("LD_LIBRARY_PATH", self.libraries)
             .env(format!("CARGO_TARGET_{}_LINKER", triple.to_ascii_uppercase().replace('-', "_")), self.linker)
-            .env_remove("RUSTFLAGS")
+            // With bitcode, a program can be optimized together with its core library.
+            .env("RUSTFLAGS", "-Cembed-bitcode=yes")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_BUILD_RUSTFLAGS");
         process::run(&mut cargo).with_context(|| format!("the core library for {triple} cannot be built"))?;
