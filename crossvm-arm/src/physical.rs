@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::spec::{ListRegister, State};
-    use crate::testing::{FIRST, Gic, Registers, SECOND, TIMER, booted, set_bit, set_edge, set_priority, spi};
+    use crate::testing::{FIRST, Gic, Registers, SECOND, TIMER, booted, set_edge, set_priority, spi};
 
     const PHYSICAL: PhysicalIntId = PhysicalIntId::new(30).unwrap();
     const ABSENT: VcpuId = VcpuId::new(3).unwrap();
@@ -245,10 +245,12 @@ mod tests {
         let (mut gic, mut first) = (booted(), Registers::<4>::new());
         gic.raise_hardware(FIRST, spi(40), PHYSICAL).unwrap();
         gic.load(FIRST, &mut first);
-        // The guest handles it, without an exit; then it comes once more, on another CPU.
+        first.set(40, State::Active);
+        gic.save(FIRST, &mut first);
+        gic.load(FIRST, &mut first);
+        // The guest ends it without an exit; then it comes once more, on another CPU.
         first.set(40, State::Inactive);
         gic.raise_hardware(SECOND, spi(40), PHYSICAL).unwrap();
-        set_bit(&mut gic, 0x380, 40);
         gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1);
         let mut second = Registers::<4>::new();
         gic.load(SECOND, &mut second);
@@ -259,6 +261,15 @@ mod tests {
         gic.save(SECOND, &mut second);
         assert_eq!(gic.take_deactivation(SECOND), None);
         assert!(!gic.has_pending(FIRST) && !gic.has_pending(SECOND));
+    }
+
+    #[test]
+    fn a_physical_interrupt_that_comes_again_before_it_was_given_back_is_not_given_back() {
+        let (mut gic, mut registers) = raised();
+        gic.save(FIRST, &mut registers);
+        gic.redistributor_write(FIRST, 0x1_0280, Width::U32, 1 << 27);
+        gic.raise_hardware(FIRST, TIMER, PHYSICAL).unwrap();
+        assert_eq!(gic.take_deactivation(FIRST), None);
     }
 
     #[test]

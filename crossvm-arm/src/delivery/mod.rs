@@ -15,5 +15,7 @@ mod queue;
 mod save;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_vcpus;
 
 pub use list_registers::ListRegisters;

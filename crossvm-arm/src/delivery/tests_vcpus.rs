@@ -1,0 +1,185 @@
+//! What several vCPUs do to each other's interrupts.
+
+use std::vec;
+
+use crossvm_core::{Level, Width};
+
+use crate::VcpuSet;
+use crate::spec::{ListRegister, MachineControl, State};
+use crate::testing::{FIRST, Gic, Registers, SECOND, THIRD, bit, booted, set_bit, set_edge, spi};
+
+const PEND: u32 = 0x200;
+const UNPEND: u32 = 0x280;
+const ACTIVE: u32 = 0x300;
+const DEACTIVATE: u32 = 0x380;
+
+fn raise(gic: &mut Gic, intid: u32) {
+    gic.set_spi_level(spi(intid), Level::High).unwrap();
+}
+
+fn exit<const N: usize>(gic: &mut Gic, registers: &mut Registers<N>) {
+    gic.save(FIRST, registers);
+    gic.load(FIRST, registers);
+}
+
+/// Two edges are in the list registers of the first vCPU, and no kick is due.
+fn two_resident() -> (Gic, Registers<4>) {
+    let (mut gic, mut registers) = (booted(), Registers::new());
+    for intid in [40, 41] {
+        set_edge(&mut gic, intid);
+        gic.pulse_spi(spi(intid)).unwrap();
+    }
+    gic.load(FIRST, &mut registers);
+    let _ = gic.take_kicks();
+    (gic, registers)
+}
+
+#[test]
+fn an_spi_goes_to_the_vcpu_that_it_is_routed_to() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    gic.distributor_write(0x6000 + 40 * 8, Width::U64, 1);
+    raise(&mut gic, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(SECOND));
+    gic.load(FIRST, &mut first);
+    gic.load(SECOND, &mut second);
+    assert_eq!((first.contents(), second.contents()), (vec![], vec![(40, State::Pending)]));
+    // It is routed elsewhere: whoever has it is kicked, gives it back, and then the new target is kicked.
+    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 2);
+    assert!(gic.take_kicks().contains(SECOND));
+    gic.save(SECOND, &mut second);
+    gic.load(SECOND, &mut second);
+    assert_eq!(second.contents(), []);
+    assert!(gic.take_kicks().contains(THIRD) && gic.has_pending(THIRD) && !gic.has_pending(SECOND));
+}
+
+#[test]
+fn an_spi_that_is_active_on_one_vcpu_does_not_come_to_another() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    raise(&mut gic, 40);
+    gic.load(FIRST, &mut first);
+    first.set(40, State::Active);
+    gic.distributor_write(0x6000 + 40 * 8, Width::U64, 1);
+    gic.save(FIRST, &mut first);
+    gic.load(FIRST, &mut first);
+    gic.load(SECOND, &mut second);
+    assert_eq!((first.contents(), second.contents()), (vec![(40, State::Active)], vec![]));
+    // Its end is reported to the VMM, and the other vCPU gets it.
+    assert_eq!(first.of(40).physical_intid(), ListRegister::MAINTENANCE_ON_EOI);
+    first.set(40, State::Inactive);
+    let _ = gic.take_kicks();
+    gic.save(FIRST, &mut first);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(SECOND));
+}
+
+#[test]
+fn a_1_of_n_spi_goes_to_one_vcpu_that_takes_part() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    first.machine = MachineControl::new();
+    gic.load(FIRST, &mut first);
+    gic.load(SECOND, &mut second);
+    raise(&mut gic, 40);
+    // The first has its group disabled, the third has not been seen yet.
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(SECOND));
+    exit(&mut gic, &mut first);
+    assert_eq!(first.contents(), []);
+    assert!(first.control.group1_enabled(), "the first must be asked again once it takes part");
+    gic.save(SECOND, &mut second);
+    gic.load(SECOND, &mut second);
+    assert_eq!(second.contents(), [(40, State::Pending)]);
+    // The second ceases to take part before it acknowledges. That exits, and the first two get their chance.
+    assert!(second.control.group1_disabled());
+    second.machine = MachineControl::new();
+    first.machine.set_enable_group1(true);
+    gic.save(FIRST, &mut first);
+    gic.save(SECOND, &mut second);
+    gic.load(SECOND, &mut second);
+    assert_eq!(second.contents(), []);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    gic.load(FIRST, &mut first);
+    assert_eq!(first.contents(), [(40, State::Pending)]);
+}
+
+#[test]
+fn where_nobody_is_known_to_take_part_all_who_are_awake_are_asked() {
+    let mut gic = booted();
+    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    gic.redistributor_write(THIRD, 0x14, Width::U32, 2);
+    raise(&mut gic, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST).with(SECOND));
+}
+
+#[test]
+fn another_vcpu_deactivates_what_is_in_a_list_register() {
+    let (mut gic, mut registers) = two_resident();
+    registers.set(40, State::Active);
+    registers.set(41, State::Active);
+    // Once before the VMM knows that it is active, once after.
+    set_bit(&mut gic, DEACTIVATE, 41);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    exit(&mut gic, &mut registers);
+    assert_eq!(registers.contents(), [(40, State::Active)]);
+    set_bit(&mut gic, DEACTIVATE, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    exit(&mut gic, &mut registers);
+    assert_eq!(registers.contents(), []);
+}
+
+#[test]
+fn another_vcpu_activates_what_is_in_a_list_register() {
+    let (mut gic, mut registers) = two_resident();
+    set_bit(&mut gic, ACTIVE, 41);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    exit(&mut gic, &mut registers);
+    assert_eq!(registers.contents(), [(41, State::PendingActive), (40, State::Pending)]);
+    // It is active already.
+    set_bit(&mut gic, ACTIVE, 41);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY);
+}
+
+#[test]
+fn of_two_changes_to_what_is_in_a_list_register_the_last_counts() {
+    let (mut gic, mut registers) = two_resident();
+    registers.set(40, State::Active);
+    set_bit(&mut gic, DEACTIVATE, 40);
+    set_bit(&mut gic, ACTIVE, 40);
+    set_bit(&mut gic, ACTIVE, 41);
+    set_bit(&mut gic, DEACTIVATE, 41);
+    gic.save(FIRST, &mut registers);
+    assert!(bit(&gic, ACTIVE, 40) && !bit(&gic, ACTIVE, 41));
+}
+
+#[test]
+fn another_vcpu_takes_back_an_edge_that_is_not_acknowledged() {
+    let (mut gic, mut registers) = two_resident();
+    set_bit(&mut gic, UNPEND, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    // One more edge: what is taken back is both.
+    gic.pulse_spi(spi(41)).unwrap();
+    let _ = gic.take_kicks();
+    set_bit(&mut gic, UNPEND, 41);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    assert!(!bit(&gic, PEND, 40) && !bit(&gic, PEND, 41));
+    exit(&mut gic, &mut registers);
+    assert_eq!(registers.contents(), []);
+}
+
+#[test]
+fn what_changes_nothing_kicks_nobody() {
+    let (mut gic, mut registers) = two_resident();
+    registers.set(40, State::Active);
+    exit(&mut gic, &mut registers);
+    let _ = gic.take_kicks();
+    // Nothing is pending; the fall of a line is no edge; these levels are what they were.
+    set_bit(&mut gic, UNPEND, 40);
+    set_bit(&mut gic, UNPEND, 50);
+    set_bit(&mut gic, DEACTIVATE, 50);
+    gic.set_spi_level(spi(40), Level::Low).unwrap();
+    gic.set_spi_level(spi(50), Level::Low).unwrap();
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY);
+    raise(&mut gic, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    raise(&mut gic, 40);
+    gic.set_spi_level(spi(40), Level::Low).unwrap();
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY);
+}
