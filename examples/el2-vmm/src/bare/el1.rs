@@ -5,12 +5,11 @@ use core::arch::asm;
 use el2_vmm::exit::El1Registers;
 use el2_vmm::host::HostAddr;
 
+use super::features;
 use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, TimerAccess, TimerControl, read_register, write_register};
 
 /// SCTLR_EL1 at reset: translation and caches off, little endian; the RES1 bits of Armv8.0.
 const CONTROL_RESET: u64 = 0x30d0_0800;
-/// CPTR_EL2 without traps: floating point is the guest's. RES1 bits.
-const NO_FEATURE_TRAPS: u64 = 0x33ff;
 /// MPIDR_EL1 as the guest sees it: RES1, affinity 0.0.0.0.
 const FIRST_VCPU: u64 = 1 << 31;
 /// 64 less the bits of a guest-physical address: 39 bits, so that walks start at level 1 with one table.
@@ -55,7 +54,7 @@ pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16) {
         write_register!("vtcr_el2", stage2.into_bits());
         write_register!("vttbr_el2", base.into_bits());
         write_register!("hcr_el2", hypervisor.into_bits());
-        write_register!("cptr_el2", NO_FEATURE_TRAPS);
+        features::let_through();
         write_register!("hstr_el2", 0);
         write_register!("mdcr_el2", counters);
         write_register!("vpidr_el2", identity);

@@ -15,7 +15,7 @@
 //! | `gic` | the physical interrupt controller |
 //! | `console` | the physical serial port |
 //! | `compose`, `system` | from the topology to what each CPU needs |
-//! | `el1`, `world`, `run` | a guest's registers, the switch to it, its life |
+//! | `el1`, `features`, `world`, `run` | a guest's registers, the switch to it, its life |
 //! | `hardware`, `cache` | what the portable part asks for |
 //! | `panic` | the VMM's own faults |
 
@@ -24,6 +24,7 @@ mod compose;
 mod console;
 mod el1;
 mod entry;
+mod features;
 mod gic;
 mod hardware;
 mod heap;
