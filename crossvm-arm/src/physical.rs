@@ -54,8 +54,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// of `vcpu`: after [`save`](Self::save), after a register access or [`write_dir`](Self::write_dir) of the guest, after
     /// [`lower_hardware`](Self::lower_hardware), and for each vCPU after [`reset`](Self::reset).
     ///
-    /// It happens when the guest clears the pending or the active state by a register, when the interrupt was active in no list register, and at a reset.
-    /// An interrupt that the guest merely disables keeps its link: it stays pending.
+    /// It happens when the guest clears the pending or the active state by a register, when the interrupt was active in no list
+    /// register, and at a reset. An interrupt that the guest merely disables keeps its link: it stays pending, until it is enabled, its
+    /// device takes the request back, or the VM is reset.
     pub fn take_deactivation(&mut self, vcpu: VcpuId) -> Option<PhysicalIntId> {
         (0..=SPI_WORDS).find_map(|word| {
             let bank = self.bank_mut(vcpu, word)?;

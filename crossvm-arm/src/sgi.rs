@@ -6,7 +6,7 @@ use crate::{VcpuId, Vgic};
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// `vcpu` writes `ICC_SGI1R_EL1`: sends the SGI to its targets, whichever group they have it in.
     ///
-    /// With one Security state, a group 1 request generates interrupts of either group (IHI 0069 §8.1.10).
+    /// With one Security state, a group 1 request generates interrupts of either group (IHI 0069 §12.1.10).
     pub fn write_sgi1r(&mut self, vcpu: VcpuId, value: u64) {
         self.send(vcpu, value.into(), |_| true);
     }

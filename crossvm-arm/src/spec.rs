@@ -1,4 +1,5 @@
-//! Register offsets and layouts of the Arm Generic Interrupt Controller, version 3 (Arm IHI 0069). Layouts and constants only.
+//! Register offsets and layouts of the Arm Generic Interrupt Controller, version 3 (Arm IHI 0069; sections as in issue H).
+//! Layouts and constants only.
 //!
 //! One Security state (`GICD_CTLR.DS` = 1), affinity routing always on (`GICD_CTLR.ARE` = 1), no LPIs, no extended SPI and PPI ranges,
 //! no message-based SPIs.
@@ -54,7 +55,8 @@ pub mod gicr {
     pub const PIDR2: u32 = 0xffe8;
 }
 
-/// Registers with one field for each interrupt: the same offsets in the distributor and in a redistributor's SGI frame (IHI 0069 §12.8, §12.10).
+/// Registers with one field for each interrupt: the same offsets in the distributor and in a redistributor's SGI frame
+/// (IHI 0069 §12.8, §12.10).
 pub mod banked {
     /// `IGROUPR<n>`: 1 bit for each interrupt.
     pub const IGROUPR: u32 = 0x0080;
@@ -271,8 +273,8 @@ impl State {
 
 /// `ICH_LR<n>_EL2` (IHI 0069 §12.4).
 ///
-/// GICv2's `GICH_LR<n>` (IHI 0048 §5.3.8) holds the same fields in 32 bits: 10 bits of either INTID and the upper 5 of the priority, which is
-/// all that is used here.
+/// GICv2's `GICH_LR<n>` (IHI 0048 §5.3.8) holds the same fields in 32 bits: 10 bits of either INTID and the upper 5 of the priority,
+/// which is all that is used here.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq)]
 pub struct ListRegister {

@@ -1,8 +1,9 @@
 //! Before an entry: the interrupts that are due go to the list registers, the most urgent first.
 //!
-//! Where there are more interrupts than registers, active ones come first, for the guest is about to end them, and pending ones fill the
-//! rest. One register is always left to the most urgent pending interrupt, for it may be the one that the guest waits for inside a handler. So of
-//! n registers at most n − 1 hold active interrupts while one is pending. The rest waits here, and the virtual CPU interface tells when it is due:
+//! Where there are more interrupts than registers, active ones come first, for the guest is about to end them, and pending ones fill
+//! the rest. One register is always left to the most urgent pending interrupt, for it may be the one that the guest waits for inside a
+//! handler: of n registers at most n − 1 hold active interrupts while one is pending. What waits here is less urgent than what is pending
+//! in a register, and the virtual CPU interface tells when it is due:
 //!
 //! | what waits here | what is asked for | what happens then |
 //! | --- | --- | --- |

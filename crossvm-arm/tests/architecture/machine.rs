@@ -27,7 +27,7 @@ pub(crate) enum Change {
     Target(Target),
 }
 
-/// All of it. In synchronous operation a kick or a maintenance interrupt takes effect at once; else when [`Machine::synchronize`] is called.
+/// All of it. What happens takes effect on the vCPUs when [`Machine::synchronize`] is called.
 #[derive(Debug)]
 pub(crate) struct Machine<const VCPUS: usize> {
     pub(crate) gic: Vgic<VCPUS, WORDS>,

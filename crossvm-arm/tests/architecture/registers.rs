@@ -51,12 +51,17 @@ fn width() -> impl Strategy<Value = Width> {
     prop::sample::select(Width::ALL.to_vec())
 }
 
+/// Writes to the distributor where the first field says so, else to the redistributor.
+fn writes() -> impl Strategy<Value = Vec<(bool, u32, u32, Width, u64)>> {
+    prop::collection::vec((any::<bool>(), offset(DISTRIBUTOR_SIZE), offset(REDISTRIBUTOR_SIZE), width(), any::<u64>()), 0..100)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_read_of_any_width_is_the_bytes_it_covers(
-        writes in prop::collection::vec((any::<bool>(), offset(DISTRIBUTOR_SIZE), offset(REDISTRIBUTOR_SIZE), width(), any::<u64>()), 0..100),
+        writes in writes(),
         reads in prop::collection::vec((offset(DISTRIBUTOR_SIZE), offset(REDISTRIBUTOR_SIZE), width()), 100)
     ) {
         let mut gic = Gic::new();
@@ -79,9 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn a_write_of_any_width_is_the_writes_of_its_bytes(
-        writes in prop::collection::vec((any::<bool>(), offset(DISTRIBUTOR_SIZE), offset(REDISTRIBUTOR_SIZE), width(), any::<u64>()), 0..100)
-    ) {
+    fn a_write_of_any_width_is_the_writes_of_its_bytes(writes in writes()) {
         let (mut whole, mut split) = (Gic::new(), Gic::new());
         for (shared, distributor, redistributor, width, value) in writes {
             if shared {
