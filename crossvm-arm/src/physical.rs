@@ -84,6 +84,7 @@ mod tests {
     use crossvm_core::{Level, Width};
 
     use super::*;
+    use crate::VcpuSet;
     use crate::spec::{ListRegister, State};
     use crate::testing::{FIRST, Gic, Registers, SECOND, TIMER, booted, set_edge, set_priority, spi};
 
@@ -183,6 +184,19 @@ mod tests {
         gic.save(FIRST, &mut registers);
         gic.lower_hardware(FIRST, TIMER).unwrap();
         assert_eq!(gic.take_deactivation(FIRST), None);
+    }
+
+    #[test]
+    fn taking_a_request_back_kicks_the_vcpu_that_has_it() {
+        let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+        gic.raise_hardware(SECOND, spi(40), PHYSICAL).unwrap();
+        gic.load(FIRST, &mut registers);
+        assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+        gic.lower_hardware(SECOND, spi(40)).unwrap();
+        assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+        assert_eq!(gic.take_deactivation(SECOND), None);
+        gic.save(FIRST, &mut registers);
+        assert_eq!(gic.take_deactivation(FIRST), Some(PHYSICAL));
     }
 
     #[test]

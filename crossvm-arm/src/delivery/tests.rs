@@ -363,8 +363,10 @@ fn a_reset_forgets_all_but_the_lines() {
     set_edge(&mut gic, 41);
     raise(&mut gic, 40);
     gic.pulse_spi(spi(41)).unwrap();
+    gic.write_sgi1r(FIRST, 1);
     gic.load(FIRST, &mut registers);
     registers.set(41, State::Active);
+    registers.set(0, State::Active);
     gic.reset();
     // Not saved before: what the registers hold is thrown away all the same.
     gic.load(FIRST, &mut registers);

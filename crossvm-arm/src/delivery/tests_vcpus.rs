@@ -6,7 +6,7 @@ use crossvm_core::{Level, Width};
 
 use crate::VcpuSet;
 use crate::spec::{ListRegister, MachineControl, State};
-use crate::testing::{FIRST, Gic, Registers, SECOND, THIRD, bit, booted, set_bit, set_edge, spi};
+use crate::testing::{FIRST, Gic, Registers, SECOND, THIRD, TIMER, bit, booted, set_bit, set_edge, spi};
 
 const PEND: u32 = 0x200;
 const UNPEND: u32 = 0x280;
@@ -143,10 +143,13 @@ fn of_two_changes_to_what_is_in_a_list_register_the_last_counts() {
     registers.set(40, State::Active);
     set_bit(&mut gic, DEACTIVATE, 40);
     set_bit(&mut gic, ACTIVE, 40);
+    gic.save(FIRST, &mut registers);
+    assert!(bit(&gic, ACTIVE, 40));
+    let (mut gic, mut registers) = two_resident();
     set_bit(&mut gic, ACTIVE, 41);
     set_bit(&mut gic, DEACTIVATE, 41);
     gic.save(FIRST, &mut registers);
-    assert!(bit(&gic, ACTIVE, 40) && !bit(&gic, ACTIVE, 41));
+    assert!(!bit(&gic, ACTIVE, 41));
 }
 
 #[test]
@@ -182,4 +185,48 @@ fn what_changes_nothing_kicks_nobody() {
     raise(&mut gic, 40);
     gic.set_spi_level(spi(40), Level::Low).unwrap();
     assert_eq!(gic.take_kicks(), VcpuSet::EMPTY);
+}
+
+#[test]
+fn what_software_makes_active_is_active_where_it_is_routed_or_where_it_is_already() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    // 40 to the second, 41 to any that is awake, 42 to nobody; 43 is in a list register of the first when its route changes.
+    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1);
+    gic.distributor_write(0x6000 + 41 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(0x6000 + 42 * 8, Width::U32, 7);
+    gic.redistributor_write(FIRST, 0x14, Width::U32, 2);
+    (40..43).for_each(|intid| set_bit(&mut gic, ACTIVE, intid));
+    gic.redistributor_write(FIRST, 0x14, Width::U32, 0);
+    raise(&mut gic, 43);
+    gic.load(FIRST, &mut first);
+    gic.distributor_write(0x6000 + 43 * 8, Width::U32, 1);
+    set_bit(&mut gic, ACTIVE, 43);
+    exit(&mut gic, &mut first);
+    gic.load(SECOND, &mut second);
+    assert_eq!(first.contents(), [(43, State::Active)]);
+    assert_eq!(second.contents(), [(40, State::Active), (41, State::Active)]);
+}
+
+#[test]
+fn changes_to_a_vcpus_own_interrupts_kick_it_while_they_are_in_its_list_registers() {
+    let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+    gic.set_ppi_level(FIRST, TIMER, Level::High).unwrap();
+    gic.load(FIRST, &mut registers);
+    let _ = gic.take_kicks();
+    // Pending in a register: another priority, and disabled.
+    for (offset, value) in [(0x1_0400 + 27, 0x20), (0x1_0180 + 3, 1 << 3)] {
+        gic.redistributor_write(FIRST, offset, Width::U8, value);
+        assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST), "{offset:#x}");
+    }
+    gic.redistributor_write(FIRST, 0x1_0100, Width::U32, 1 << 27);
+    exit(&mut gic, &mut registers);
+    // Active in a register: the line falls, and rises.
+    registers.set(27, State::Active);
+    exit(&mut gic, &mut registers);
+    let _ = gic.take_kicks();
+    for level in [Level::Low, Level::High] {
+        gic.set_ppi_level(FIRST, TIMER, level).unwrap();
+        assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST), "{level:?}");
+    }
+    assert!(!gic.has_pending(SECOND));
 }
