@@ -8,7 +8,7 @@ mod sources;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -151,6 +151,22 @@ impl Apt {
 /// Unpacks a package into `folder`.
 pub(crate) fn unpack(package: &Path, folder: &Path) -> Result<()> {
     process::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(folder))
+}
+
+/// Unpacks what matches `patterns` (shell patterns, each for a path from `./` on) of a package into `folder`.
+pub(crate) fn unpack_part(package: &Path, patterns: &[&str], folder: &Path) -> Result<()> {
+    let mut reader =
+        Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn().context("cannot start `dpkg-deb`")?;
+    let archive = reader.stdout.take().ok_or_else(|| anyhow!("`dpkg-deb` has no output"))?;
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "--wildcards", "-C"]).arg(folder).args(patterns).stdin(archive);
+    let status = tar.status().context("cannot start `tar`")?;
+    // `tar` has read to the end, or has failed and closed the pipe.
+    let read = reader.wait().context("cannot learn how `dpkg-deb` ended")?;
+    if !status.success() || !read.success() {
+        bail!("{} cannot be unpacked: tar ended with {status}, dpkg-deb with {read}", package.display());
+    }
+    Ok(())
 }
 
 /// The configuration file of the private state. It is read after the system's, so proxies and the like stay in force.

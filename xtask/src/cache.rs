@@ -20,7 +20,7 @@ use crate::hash::{Sha256, sha256_file};
 use crate::output;
 
 /// Raised when the meaning of the entries changes, so that older ones are made anew.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const STAMP: &str = "stamp.json";
 const TEMPORARY: &str = "unfinished-";
 

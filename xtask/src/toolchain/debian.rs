@@ -17,7 +17,10 @@ use crate::workspace::Workspace;
 
 const ENTRY: &str = "rust-debian";
 /// Compiler, linter, library sources. What they depend on is found through the package index.
-const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-clippy", "rust-web-src"];
+const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-clippy", SOURCES];
+const SOURCES: &str = "rust-web-src";
+/// Of the sources only the library's: the others are 40,000 files.
+const LIBRARY_SOURCES: [&str; 2] = ["./usr/src/*/library", "./usr/lib"];
 /// The standard library for the guests.
 const GUEST_LIBRARY: &str = "libstd-rust-web-dev";
 /// The oldest compiler that builds us.
@@ -83,23 +86,25 @@ pub(super) fn install(cache: &Cache, lock: &Lock, apt: &Apt, workspace: &Workspa
     check_version(&compiler)?;
     let mut files = Vec::new();
     for package in &packages {
-        files.push(apt.fetch(package, step)?);
+        files.push((package, apt.fetch(package, step)?));
     }
     cache.create(lock, ENTRY, &format!("{} {}", compiler.name, compiler.version), |folder| {
         step.detail("unpacking the compiler");
-        for file in &files {
-            apt::unpack(file, folder)?;
+        for (package, file) in &files {
+            if package.name == SOURCES {
+                apt::unpack_part(file, &LIBRARY_SOURCES, folder)?;
+            } else {
+                apt::unpack(file, folder)?;
+            }
         }
         let rustc = folder.join("usr/bin/rustc");
         let libraries = libraries(folder)?;
         process::run(Command::new(&rustc).arg("-V").env("LD_LIBRARY_PATH", &libraries)).context("Debian's compiler does not start")?;
         let mut stamped = vec![PathBuf::from("usr/bin/rustc")];
         let builder = sysroot::Builder { workspace, rustc: &rustc, libraries: &libraries, linker: &linker };
-        for triple in ["aarch64-unknown-none-softfloat", "thumbv7em-none-eabihf"] {
-            step.detail(&format!("building the core library for {triple}"));
-            stamped.extend(builder.build(folder, triple)?);
-        }
-        // Half a gigabyte of sources that nothing reads again.
+        step.detail("building the core library for bare metal");
+        stamped.extend(builder.build(folder, &["aarch64-unknown-none-softfloat", "thumbv7em-none-eabihf"])?);
+        // Nothing reads them again.
         std::fs::remove_dir_all(folder.join("usr/src")).context("the compiler's sources cannot be removed")?;
         Ok(stamped)
     })?;

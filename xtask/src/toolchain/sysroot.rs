@@ -25,8 +25,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds the libraries of `triple` into the sysroot in `folder` and returns their paths within `folder`.
-    pub(super) fn build(&self, folder: &Path, triple: &str) -> Result<Vec<PathBuf>> {
+    /// Builds the libraries of all `triples`, side by side, into the sysroot in `folder` and returns their paths within `folder`.
+    pub(super) fn build(&self, folder: &Path, triples: &[&str]) -> Result<Vec<PathBuf>> {
         let project = folder.join("build");
         fs::create_dir_all(project.join("src"))?;
         fs::write(
@@ -37,32 +37,43 @@ impl Builder<'_> {
         let mut cargo = self.workspace.cargo();
         cargo
             .current_dir(&project)
-            .args(["build", "--release", "--target", triple, "--target-dir", "target"])
+            .args(["build", "--release", "--target-dir", "target"])
             .args(["-Z", "build-std=core,alloc,compiler_builtins", "-Z", "build-std-features=compiler-builtins-mem"])
             .env("RUSTC", self.rustc)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("LD_LIBRARY_PATH", self.libraries)
-            .env(format!("CARGO_TARGET_{}_LINKER", triple.to_ascii_uppercase().replace('-', "_")), self.linker)
             // With bitcode, a program can be optimized together with its core library.
             .env("RUSTFLAGS", "-Cembed-bitcode=yes")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_BUILD_RUSTFLAGS");
-        process::run(&mut cargo).with_context(|| format!("the core library for {triple} cannot be built"))?;
-
-        let place = Path::new(FOLDER).join("lib/rustlib").join(triple).join("lib");
-        fs::create_dir_all(folder.join(&place))?;
-        let mut built = Vec::new();
-        for entry in fs::read_dir(project.join("target").join(triple).join("release/deps"))?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".rlib") && LIBRARIES.iter().any(|library| name.starts_with(library)) {
-                fs::copy(entry.path(), folder.join(&place).join(&name))?;
-                built.push(place.join(name));
-            }
+        for triple in triples {
+            cargo.args(["--target", triple]);
+            cargo.env(format!("CARGO_TARGET_{}_LINKER", triple.to_ascii_uppercase().replace('-', "_")), self.linker);
         }
-        if built.len() != LIBRARIES.len() {
-            bail!("building the core library for {triple} left {} libraries instead of {}", built.len(), LIBRARIES.len());
+        process::run(&mut cargo).context("the core library for bare metal cannot be built")?;
+        let mut built = Vec::new();
+        for triple in triples {
+            built.extend(take(&project.join("target").join(triple).join("release/deps"), folder, triple)?);
         }
         fs::remove_dir_all(&project)?;
         Ok(built)
     }
+}
+
+/// Copies the libraries of `triple` from `built` into the sysroot in `folder`; returns their paths within `folder`.
+fn take(built: &Path, folder: &Path, triple: &str) -> Result<Vec<PathBuf>> {
+    let place = Path::new(FOLDER).join("lib/rustlib").join(triple).join("lib");
+    fs::create_dir_all(folder.join(&place))?;
+    let mut taken = Vec::new();
+    for entry in fs::read_dir(built)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".rlib") && LIBRARIES.iter().any(|library| name.starts_with(library)) {
+            fs::copy(entry.path(), folder.join(&place).join(&name))?;
+            taken.push(place.join(name));
+        }
+    }
+    if taken.len() != LIBRARIES.len() {
+        bail!("building the core library for {triple} left {} libraries instead of {}", taken.len(), LIBRARIES.len());
+    }
+    Ok(taken)
 }
