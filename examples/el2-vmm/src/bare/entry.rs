@@ -67,7 +67,7 @@ global_asm!(
 _start:
     mrs x0, CurrentEL
     cmp x0, #(2 << 2)
-    b.ne halt                           // started without virtualization=on
+    b.ne 3f
     adrp x0, boot_level1
     ldr x1, =0x30c5183d                 // as CONTROL, but what is writable may be executed
     translate
@@ -86,6 +86,18 @@ _start:
     bl boot_main
 halt:
     wfe
+    b halt
+
+    // Started without EL2: says so on the serial port of QEMU's `virt` machine, and switches off by that machine's PSCI over HVC.
+3:  adrp x0, no_el2
+    add x0, x0, :lo12:no_el2
+    mov x1, #0x09000000
+4:  ldrb w2, [x0], #1
+    cbz w2, 5f
+    str w2, [x1]
+    b 4b
+5:  ldr x0, =0x84000008
+    hvc #0
     b halt
 
     .global secondary_start
@@ -117,6 +129,10 @@ switch_tables:
     msr sctlr_el2, x1
     isb
     ret
+
+    .section .rodata.no_el2, "a"
+no_el2:
+    .asciz "[vmm] cannot start: this CPU is not at EL2: start QEMU with -M virt,virtualization=on\r\n[vmm] record=end reason=cannot-start\r\n"
 
     // The map that the VMM starts with: devices of the first GiB, 20 MiB from the start of RAM.
     .section .data.boot_tables, "aw"

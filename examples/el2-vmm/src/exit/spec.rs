@@ -31,6 +31,9 @@ impl Syndrome {
 
 /// Exception class: WFI or WFE.
 pub const CLASS_WFX: u8 = 0x01;
+/// Exception classes of instructions that trap for want of a feature or a permission: coprocessor accesses of AArch32 user space,
+/// floating point, pointer authentication, LS64, SVE, SME.
+pub const CLASSES_REFUSED: [u8; 11] = [0x00, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x19, 0x1d];
 /// Exception class: HVC in AArch64 state.
 pub const CLASS_HVC64: u8 = 0x16;
 /// Exception class: SMC in AArch64 state.

@@ -38,6 +38,8 @@ pub enum Exit {
     InstructionAbort(Abort),
     /// WFI or WFE.
     Wait,
+    /// An instruction that the guest may not use here: to it, undefined. A guest's user space can cause this.
+    Refused,
     /// Anything else: the exception class.
     Other(u8),
 }
@@ -150,6 +152,7 @@ pub fn decode(syndrome: Syndrome, far: u64, hpfar: u64) -> Exit {
         spec::CLASS_DATA_ABORT_LOWER => Exit::DataAbort(abort(syndrome.iss(), far, hpfar)),
         spec::CLASS_INSTRUCTION_ABORT_LOWER => Exit::InstructionAbort(abort(syndrome.iss(), far, hpfar)),
         spec::CLASS_WFX => Exit::Wait,
+        class if spec::CLASSES_REFUSED.contains(&class) => Exit::Refused,
         other => Exit::Other(other),
     }
 }
@@ -219,7 +222,9 @@ mod tests {
         assert_eq!(access.encoding.into_bits(), 0x3a_3016);
         assert_eq!(decode(Syndrome::from_bits(0x5a00_0000), 0, 0), Exit::Hypercall);
         assert_eq!(decode(Syndrome::from_bits(0x5e00_0000), 0, 0), Exit::SecureCall);
-        assert_eq!(decode(Syndrome::from_bits(0x1fe0_0000), 0, 0), Exit::Other(7));
+        // An AArch32 process reads an implementation-defined coprocessor register.
+        assert_eq!(decode(Syndrome::from_bits(0x0e00_0000), 0, 0), Exit::Refused);
+        assert_eq!(decode(Syndrome::from_bits(0xbe00_0000), 0, 0), Exit::Other(0x2f));
     }
 
     #[test]

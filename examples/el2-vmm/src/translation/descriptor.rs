@@ -29,7 +29,7 @@ impl Descriptor {
     /// Points to the table at `address`.
     #[must_use]
     pub const fn to_table(address: HostAddr) -> Self {
-        Self::new().with_valid(true).with_table_or_page(true).with_address(address.get() >> 12)
+        Self::new().with_valid(true).with_table_or_page(true).with_address(page_number(address))
     }
 
     /// Where it points to.
@@ -43,6 +43,11 @@ impl Descriptor {
     pub const fn attributes(self) -> LeafAttributes {
         LeafAttributes { lower: self.lower(), upper: self.upper() }
     }
+}
+
+/// Bits 47:12 of an address: a descriptor has no place for those above, and no host address has them set.
+const fn page_number(address: HostAddr) -> u64 {
+    (address.get() >> 12) & 0xf_ffff_ffff
 }
 
 /// Attributes of a block or page, for either kind of table.
@@ -61,7 +66,7 @@ impl LeafAttributes {
             .with_table_or_page(page)
             .with_lower(self.lower)
             .with_upper(self.upper)
-            .with_address(address.get() >> 12)
+            .with_address(page_number(address))
     }
 }
 

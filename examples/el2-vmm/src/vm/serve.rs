@@ -115,6 +115,11 @@ impl<P: Platform> Vm<P> {
                 vcpu.registers.skip_instruction(long);
                 Flow::Resume
             }
+            Exit::Refused => {
+                vcpu.exits.count(ExitKind::Other);
+                exit::deliver(Cause::Undefined, &mut vcpu.registers, el1);
+                Flow::Resume
+            }
             Exit::Other(class) => {
                 vcpu.exits.count(ExitKind::Other);
                 let syndrome = trap.syndrome.into_bits();

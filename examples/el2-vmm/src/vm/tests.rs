@@ -364,6 +364,17 @@ fn system_registers_are_served_or_undefined() {
 }
 
 #[test]
+fn a_process_cannot_end_its_vm() {
+    let mut rig = Rig::new();
+    // From AArch32 user space, whatever is refused is the guest kernel's to handle.
+    for class in spec::CLASSES_REFUSED {
+        rig.vcpu.registers.pstate = 0x10;
+        assert_eq!(rig.trap(class, 0, 0), Flow::Resume, "{class:#x}");
+        assert_eq!((rig.el1.syndrome, rig.vcpu.registers.pc), (Some(0x0200_0000), 0x8600));
+    }
+}
+
+#[test]
 fn what_cannot_be_served_ends_the_vm_with_its_registers_and_its_peers_notice() {
     let mut rig = Rig::new();
     rig.vcpu.registers.write(Register::new(7), 0x77);
