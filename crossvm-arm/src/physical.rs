@@ -272,6 +272,9 @@ mod tests {
         gic.save(FIRST, &mut first);
         assert_eq!(gic.take_deactivation(FIRST), None);
         assert!(second.of(40).hardware());
+        gic.save(SECOND, &mut second);
+        gic.load(SECOND, &mut second);
+        assert_eq!(second.contents(), [(40, State::Pending)]);
         second.set(40, State::Inactive);
         gic.save(SECOND, &mut second);
         assert_eq!(gic.take_deactivation(SECOND), None);

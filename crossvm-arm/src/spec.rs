@@ -358,6 +358,10 @@ pub struct MachineControl {
     pub enable_group0: bool,
     /// `VENG1`: the guest has group 1 enabled in its CPU interface.
     pub enable_group1: bool,
-    #[bits(62)]
+    #[bits(7)]
+    __: u8,
+    /// `VEOIM`: the guest deactivates apart from the end of interrupt.
+    pub separate_deactivation: bool,
+    #[bits(54)]
     __: u64,
 }

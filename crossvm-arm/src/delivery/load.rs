@@ -8,7 +8,8 @@
 //! | what waits here | what is asked for | what happens then |
 //! | --- | --- | --- |
 //! | pending interrupts | `NPIE`: no register is pending any more | the next ones are loaded |
-//! | active interrupts | `LRENPIE`: the guest has ended one | `EOIcount` tells how many; `TDIR` where the guest names it |
+//! | active interrupts | `LRENPIE`: the guest has ended one | `EOIcount` tells how many |
+//! | the same, or another vCPU's, that the guest deactivates by name | `TDIR` | [`write_dir`](Vgic::write_dir) |
 //! | a group that the guest has disabled | `VGrp<n>EIE`: it is enabled | it gets registers according to its priorities |
 //! | interrupts behind a group that the guest may disable | `VGrp<n>DIE`: it is disabled | what is in the way makes room |
 //! | the second coming of one in a register | the register's EOI bit | it is loaded as pending |
@@ -28,15 +29,14 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     ///
     /// Sets `ICH_HCR_EL2.En`. A vCPU that was loaded already is saved first.
     pub fn load(&mut self, vcpu: VcpuId, registers: &mut impl ListRegisters) {
-        match self.vcpus.get(vcpu.index()) {
-            None => return,
-            Some(redistributor) if redistributor.loaded != 0 => self.save(vcpu, registers),
-            Some(_) => self.see_groups(vcpu, registers.machine_control()),
+        if self.vcpus.get(vcpu.index()).is_none() {
+            return;
         }
+        self.save(vcpu, registers);
         let slots = registers.count().min(MOST_REGISTERS);
         let (actives, pendings) = self.candidates(vcpu, slots);
         let crowded = actives.exceeds(slots) || pendings.exceeds(slots.saturating_sub(actives.len()));
-        let reserved = usize::from(crowded && pendings.len() > 0);
+        let reserved = usize::from(pendings.len() > 0);
         let active_slots = actives.len().min(slots.saturating_sub(reserved));
         let pending_slots = pendings.len().min(slots.saturating_sub(active_slots));
 
@@ -51,9 +51,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
 
         let control = registers.control();
         let mut wanted = without_requests(control).with_enable(true);
-        if actives.exceeds(active_slots) {
-            wanted = wanted.with_entry_not_present(true).with_trap_deactivate(true);
-        }
+        let absent = actives.exceeds(active_slots);
+        // Deactivation apart from the end of interrupt need not happen on the vCPU that acknowledged.
+        let anywhere = VCPUS > 1 && registers.machine_control().separate_deactivation();
+        wanted = wanted.with_entry_not_present(absent).with_trap_deactivate(absent || anywhere);
         let behind = pendings.groups_behind(pending_slots);
         wanted = self.watch_groups(vcpu, wanted, pendings.first(pending_slots), behind);
         if wanted != control {

@@ -30,14 +30,14 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         }
     }
 
-    /// `vcpu` writes `ICC_DIR_EL1`, trapped because [`load`](Self::load) set `ICH_HCR_EL2.TDIR`: deactivates the interrupt.
+    /// `vcpu` writes `ICC_DIR_EL1`, trapped because [`load`](Self::load) set `ICH_HCR_EL2.TDIR`: deactivates the interrupt. Call it
+    /// between save and load. On a CPU that cannot trap this register alone (`ICH_VTR_EL2.TDS` = 0), the VMM sets `ICH_HCR_EL2.TC`.
     ///
-    /// Call it between save and load. Where the guest separates priority drop from deactivation (`EOImode` = 1), it may deactivate in
-    /// any order, and the count of those that were in no list register would not tell which.
+    /// Where the guest separates priority drop from deactivation (`EOImode` = 1), it may deactivate in any order and on any vCPU: the
+    /// count of those that were in no list register would not tell which.
     pub fn write_dir(&mut self, vcpu: VcpuId, value: u64) {
         // Bits 23:0 are the INTID (IHI 0069 §12.2).
-        let Some(id) = u32::try_from(value & 0xff_ffff).ok().and_then(IntId::new) else { return };
-        if self.bank(vcpu, id.word()).is_some_and(|bank| bank.active & id.bit() != 0) {
+        if let Some(id) = u32::try_from(value & 0xff_ffff).ok().and_then(IntId::new) {
             self.end(vcpu, id);
         }
     }
@@ -61,7 +61,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         }
     }
 
-    /// Deactivates an interrupt that is active.
+    /// Deactivates an interrupt. Where another vCPU has it in a list register, that happens once the vCPU is saved.
     fn end(&mut self, vcpu: VcpuId, id: IntId) {
         if let Some(bank) = self.bank_mut(vcpu, id.word()) {
             bank.deactivate(id.bit());
@@ -90,7 +90,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     /// Notes which groups the guest has enabled in its CPU interface. 1 of N SPIs go to vCPUs that have their group enabled.
-    pub(super) fn see_groups(&mut self, vcpu: VcpuId, control: MachineControl) {
+    fn see_groups(&mut self, vcpu: VcpuId, control: MachineControl) {
         let groups = Groups::from(control);
         if let Some(redistributor) = self.vcpus.get_mut(vcpu.index())
             && redistributor.groups != groups

@@ -154,6 +154,22 @@ fn an_edge_while_the_interrupt_is_active_makes_it_pending_and_active() {
 }
 
 #[test]
+fn an_edge_on_an_active_interrupt_that_is_disabled_waits() {
+    let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+    set_edge(&mut gic, 40);
+    gic.pulse_spi(spi(40)).unwrap();
+    gic.load(FIRST, &mut registers);
+    registers.set(40, State::Active);
+    exit(&mut gic, &mut registers, |gic| {
+        set_bit(gic, DISABLE, 40);
+        gic.pulse_spi(spi(40)).unwrap();
+    });
+    assert_eq!(registers.contents(), [(40, State::Active)]);
+    exit(&mut gic, &mut registers, |gic| set_bit(gic, ENABLE, 40));
+    assert_eq!(registers.contents(), [(40, State::PendingActive)]);
+}
+
+#[test]
 fn where_registers_are_scarce_an_edge_on_an_active_interrupt_waits_in_line() {
     let (mut gic, mut registers) = (booted(), Registers::<2>::new());
     set_edge(&mut gic, 40);
@@ -265,6 +281,19 @@ fn an_end_of_interrupt_without_a_register_ends_the_most_urgent_that_had_none() {
     registers.end_absent(1);
     gic.save(FIRST, &mut registers);
     assert!(!bit(&gic, ACTIVE, 40) && bit(&gic, PEND, 40));
+}
+
+#[test]
+fn active_interrupts_that_fit_are_all_in_registers_and_no_more_than_fit() {
+    let (mut gic, mut registers) = (booted(), Registers::<2>::new());
+    set_bit(&mut gic, ACTIVE, 40);
+    set_bit(&mut gic, ACTIVE, 41);
+    gic.load(FIRST, &mut registers);
+    assert_eq!(registers.contents(), [(40, State::Active), (41, State::Active)]);
+    assert_eq!(registers.control, HypervisorControl::new().with_enable(true));
+    exit(&mut gic, &mut registers, |gic| set_bit(gic, ACTIVE, 42));
+    assert_eq!(registers.contents(), [(40, State::Active), (41, State::Active)]);
+    assert_eq!(registers.control, HypervisorControl::new().with_enable(true).with_entry_not_present(true).with_trap_deactivate(true));
 }
 
 #[test]
@@ -396,7 +425,14 @@ fn an_irq_of_core_is_an_spi_and_others_are_refused() {
 fn it_is_made_in_a_static_and_the_trait_works_through_references() {
     static GIC: Vgic<1, 1> = Vgic::new();
     let (mut gic, mut registers) = (GIC.clone(), Registers::<4>::new());
+    gic.distributor_write(0, Width::U32, 1);
+    gic.redistributor_write(FIRST, 0x14, Width::U32, 0);
+    gic.redistributor_write(FIRST, 0x1_0100, Width::U32, 1);
+    gic.write_sgi1r(FIRST, 1);
     gic.load(FIRST, &mut &mut registers);
+    assert_eq!(registers.contents(), [(0, State::Pending)]);
+    registers.set(0, State::Active);
+    gic.save(FIRST, &mut &mut registers);
+    assert_eq!(gic.redistributor_read(FIRST, 0x1_0300, Width::U32), 1);
     assert_eq!(ListRegisters::count(&&mut registers), 4);
-    assert!(registers.control.enable());
 }

@@ -4,9 +4,9 @@ use std::vec;
 
 use crossvm_core::{Level, Width};
 
-use crate::VcpuSet;
 use crate::spec::{ListRegister, MachineControl, State};
 use crate::testing::{FIRST, Gic, Registers, SECOND, THIRD, TIMER, bit, booted, set_bit, set_edge, spi};
+use crate::{VcpuSet, Vgic};
 
 const PEND: u32 = 0x200;
 const UNPEND: u32 = 0x280;
@@ -84,6 +84,7 @@ fn a_1_of_n_spi_goes_to_one_vcpu_that_takes_part() {
     exit(&mut gic, &mut first);
     assert_eq!(first.contents(), []);
     assert!(first.control.group1_enabled(), "the first must be asked again once it takes part");
+    assert!(!first.control.group0_enabled(), "nothing of group 0 waits");
     gic.save(SECOND, &mut second);
     gic.load(SECOND, &mut second);
     assert_eq!(second.contents(), [(40, State::Pending)]);
@@ -229,4 +230,54 @@ fn changes_to_a_vcpus_own_interrupts_kick_it_while_they_are_in_its_list_register
         assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST), "{level:?}");
     }
     assert!(!gic.has_pending(SECOND));
+}
+
+#[test]
+fn whoever_ceases_to_take_part_before_a_1_of_n_spi_reaches_it_passes_it_on() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    first.machine = MachineControl::new();
+    gic.load(FIRST, &mut first);
+    gic.load(SECOND, &mut second);
+    assert!(!first.control.group1_enabled(), "nothing waits yet");
+    raise(&mut gic, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(SECOND));
+    second.machine = MachineControl::new();
+    gic.save(SECOND, &mut second);
+    gic.load(SECOND, &mut second);
+    assert_eq!(second.contents(), []);
+    // Nobody takes part, as far as is known: the others are asked.
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST).with(THIRD));
+}
+
+#[test]
+fn a_vcpu_alone_need_not_tell_that_it_takes_a_1_of_n_spi_no_more() {
+    let (mut gic, mut registers) = (Vgic::<1, 1>::new(), Registers::<4>::new());
+    gic.distributor_write(0, Width::U32, 1);
+    gic.redistributor_write(FIRST, 0x14, Width::U32, 0);
+    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(0x104, Width::U32, 1 << 8);
+    gic.load(FIRST, &mut registers);
+    gic.set_spi_level(spi(40), Level::High).unwrap();
+    gic.load(FIRST, &mut registers);
+    assert_eq!(registers.contents(), [(40, State::Pending)]);
+    assert!(!registers.control.group0_disabled());
+}
+
+#[test]
+fn with_separate_deactivation_any_vcpu_may_deactivate() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    second.machine.set_separate_deactivation(true);
+    raise(&mut gic, 40);
+    gic.load(FIRST, &mut first);
+    gic.load(SECOND, &mut second);
+    assert!(second.control.trap_deactivate() && !first.control.trap_deactivate());
+    first.set(40, State::Active);
+    gic.set_spi_level(spi(40), Level::Low).unwrap();
+    let _ = gic.take_kicks();
+    gic.save(SECOND, &mut second);
+    gic.write_dir(SECOND, 40);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    exit(&mut gic, &mut first);
+    assert_eq!(first.contents(), []);
 }

@@ -29,7 +29,7 @@ enum Step {
     LowerHardware { cpu: usize, intid: u32 },
     Acknowledge { vcpu: usize },
     End { vcpu: usize },
-    Deactivate { vcpu: usize, which: usize },
+    Deactivate { by: usize, vcpu: usize, which: usize },
     Exit { vcpu: usize },
     Inspect,
     Reset,
@@ -80,7 +80,7 @@ fn step(vcpus: usize) -> impl Strategy<Value = Step> {
         2 => (vcpu.clone(), wired).prop_map(|(cpu, intid)| Step::LowerHardware { cpu, intid }),
         14 => vcpu.clone().prop_map(|vcpu| Step::Acknowledge { vcpu }),
         10 => vcpu.clone().prop_map(|vcpu| Step::End { vcpu }),
-        6 => (vcpu.clone(), 0..8_usize).prop_map(|(vcpu, which)| Step::Deactivate { vcpu, which }),
+        6 => (vcpu.clone(), vcpu.clone(), 0..8_usize).prop_map(|(by, vcpu, which)| Step::Deactivate { by, vcpu, which }),
         2 => vcpu.prop_map(|vcpu| Step::Exit { vcpu }),
         2 => Just(Step::Inspect),
         1 => prop::bool::weighted(0.1).prop_map(|reset| if reset { Step::Reset } else { Step::Inspect }),
@@ -110,8 +110,8 @@ fn apply<const VCPUS: usize>(machine: &mut Machine<VCPUS>, registers: usize, ste
         Step::End { vcpu } => {
             machine.end(vcpu);
         }
-        Step::Deactivate { vcpu, which } => {
-            machine.deactivate(vcpu, which);
+        Step::Deactivate { by, vcpu, which } => {
+            machine.deactivate(by, vcpu, which);
         }
         Step::Exit { vcpu } => {
             machine.save(vcpu);

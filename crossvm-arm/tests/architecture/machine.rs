@@ -6,7 +6,7 @@ use crossvm_arm::spec::{Group, MachineControl};
 use crossvm_arm::{PhysicalIntId, Ppi, Spi, VcpuId, Vgic};
 use crossvm_core::{Level, Width};
 
-use crate::cpu::{Cpu, Physical, physical_key};
+use crate::cpu::{Cpu, Physical, Trapped, physical_key};
 use crate::model::{Model, Target};
 
 /// 32-interrupt words of SPIs in the tests.
@@ -247,7 +247,9 @@ impl<const VCPUS: usize> Machine<VCPUS> {
     /// The guest's CPU interface, which does not exit.
     pub(crate) fn set_groups(&mut self, vcpu: usize, groups: [bool; 2]) {
         self.model.vcpus[vcpu].groups = groups;
-        self.cpus[vcpu].machine = MachineControl::new().with_enable_group0(groups[0]).with_enable_group1(groups[1]);
+        let cpu = &mut self.cpus[vcpu];
+        let machine = MachineControl::new().with_separate_deactivation(cpu.separate_deactivation);
+        cpu.machine = machine.with_enable_group0(groups[0]).with_enable_group1(groups[1]);
     }
 
     pub(crate) fn set_line(&mut self, vcpu: usize, intid: u32, high: bool) {
@@ -334,18 +336,22 @@ impl<const VCPUS: usize> Machine<VCPUS> {
         Some(intid)
     }
 
-    /// The guest deactivates one of those that it ended.
-    pub(crate) fn deactivate(&mut self, vcpu: usize, which: usize) -> bool {
+    /// vCPU `by` deactivates one of those that `vcpu` ended.
+    pub(crate) fn deactivate(&mut self, by: usize, vcpu: usize, which: usize) -> bool {
         let dropped = &mut self.model.vcpus[vcpu].dropped;
         if dropped.is_empty() {
             return false;
         }
         let intid = dropped.remove(which % dropped.len());
+        let by = if intid < 32 { vcpu } else { by };
         self.model.deactivate(vcpu, intid);
-        if self.cpus[vcpu].deactivate(intid).is_err() {
-            self.save(vcpu);
-            self.gic.write_dir(vcpu_id(vcpu), u64::from(intid));
-            self.load(vcpu);
+        match self.cpus[by].deactivate(intid) {
+            Ok(()) => assert_eq!(by, vcpu, "a deactivation on another vCPU got lost"),
+            Err(Trapped) => {
+                self.save(by);
+                self.gic.write_dir(vcpu_id(by), u64::from(intid));
+                self.load(by);
+            }
         }
         true
     }
@@ -376,7 +382,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
         }
         self.synchronize();
         for vcpu in 0..VCPUS {
-            while self.end(vcpu).is_some() || self.deactivate(vcpu, 0) {
+            while self.end(vcpu).is_some() || self.deactivate(vcpu, vcpu, 0) {
                 self.synchronize();
             }
         }
@@ -397,7 +403,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
             self.synchronize();
             self.end(vcpu);
             self.synchronize();
-            self.deactivate(vcpu, 0);
+            self.deactivate(vcpu, vcpu, 0);
             self.synchronize();
             self.check();
         }
