@@ -37,7 +37,7 @@
 #![no_std]
 #![cfg_attr(
     not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects, unsafe_code)
 )]
 
 extern crate alloc;
@@ -47,6 +47,7 @@ extern crate std;
 pub mod components;
 pub mod config;
 pub mod console;
+#[allow(unsafe_code, reason = "takes possession of memory, as `host::PhysicalMemory` does")]
 pub mod dataport;
 pub mod exit;
 pub mod guest;

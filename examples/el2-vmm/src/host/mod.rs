@@ -3,6 +3,7 @@
 mod address;
 mod describe;
 mod free;
+#[allow(unsafe_code, reason = "the one place of the library where an address becomes a reference")]
 mod physical;
 
 pub use address::{HostAddr, HostRange};
