@@ -209,6 +209,19 @@ fn the_tail_behind_a_dataport_reads_zero_and_is_nobodys_memory() {
 }
 
 #[test]
+fn what_lies_just_outside_of_the_event_registers_is_not_theirs() {
+    let (mut vm, mut connections, doorbell) = installed();
+    let status = connections.status(connections.connections().next().unwrap()).unwrap();
+    let effect = vm.pci.write(status.bdf, ConfigAccess { offset: 0x10, width: Width::U32 }, 0x1000_1000).unwrap();
+    connections.apply(&mut vm, effect).unwrap();
+    for at in [0x1000_0fff, 0x1000_2000, 0x1000_2004] {
+        let store = write(GuestAddr::new(at), Width::U8, 1);
+        assert_eq!(connections.handle(&mut vm, store), Ok(Outcome::NotOurs), "{at:#x}");
+    }
+    assert_eq!(doorbell.take(), EventSet::EMPTY);
+}
+
+#[test]
 fn a_store_to_a_read_only_dataport_is_ignored() {
     let (mut vm, mut connections, _) = installed();
     let id = connections.connections().nth(2).unwrap();
