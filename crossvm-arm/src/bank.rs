@@ -30,7 +30,7 @@ pub(crate) struct Bank {
     pub(crate) loaded: u32,
     /// Made active while resident.
     activate: u32,
-    /// Deactivated while resident.
+    /// Deactivated while resident, and not made active since.
     deactivate: u32,
     /// Linked to a physical interrupt that is active.
     pub(crate) linked: u32,
@@ -137,7 +137,6 @@ impl Bank {
 
     /// Software deactivates `mask`.
     pub(crate) const fn deactivate(&mut self, mask: u32) -> u32 {
-        self.activate &= !mask;
         self.deactivate |= mask & self.resident;
         let old = mask & (self.active | self.resident);
         self.active &= !mask;

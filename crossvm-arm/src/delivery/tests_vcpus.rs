@@ -262,6 +262,26 @@ fn a_vcpu_alone_need_not_tell_that_it_takes_a_1_of_n_spi_no_more() {
     gic.load(FIRST, &mut registers);
     assert_eq!(registers.contents(), [(40, State::Pending)]);
     assert!(!registers.control.group0_disabled());
+    // Nor does anybody else deactivate for it.
+    registers.machine.set_separate_deactivation(true);
+    gic.load(FIRST, &mut registers);
+    assert!(!registers.control.trap_deactivate());
+}
+
+#[test]
+fn an_edge_on_an_active_interrupt_goes_to_the_new_target_after_the_end() {
+    let (mut gic, mut registers) = two_resident();
+    registers.set(40, State::Active);
+    gic.save(FIRST, &mut registers);
+    gic.distributor_write(0x6000 + 40 * 8, Width::U64, 1);
+    gic.pulse_spi(spi(40)).unwrap();
+    gic.load(FIRST, &mut registers);
+    assert_eq!(registers.of(40).state(), State::Active);
+    assert_eq!(registers.of(40).physical_intid(), ListRegister::MAINTENANCE_ON_EOI);
+    let _ = gic.take_kicks();
+    registers.set(40, State::Inactive);
+    gic.save(FIRST, &mut registers);
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(SECOND));
 }
 
 #[test]
