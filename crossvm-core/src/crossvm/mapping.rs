@@ -63,14 +63,18 @@ impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, 
 
     /// Makes the table by which accesses find their connection.
     pub(super) fn index_event_bars(&mut self) {
+        // Insertion by hand: collecting, sorting and inserting leave panics in the code that the optimizer does not see through.
         self.event_bars.clear();
         for (id, slot) in ConnectionId::all().zip(&self.slots) {
             if let Some(at) = slot.as_ref().and_then(|slot| slot.events_at) {
-                // As many places as slots. (Collecting would leave a panic in the code that the optimizer does not see through.)
-                let _ = self.event_bars.push((at, id));
+                let mut carried = (at, id);
+                for entry in self.event_bars.iter_mut().filter(|entry| (at, id) < **entry) {
+                    core::mem::swap(entry, &mut carried);
+                }
+                // As many places as slots.
+                let _ = self.event_bars.push(carried);
             }
         }
-        self.event_bars.sort_unstable();
     }
 }
 

@@ -12,7 +12,8 @@ use crossvm_pci::{Ecam, HostBridge, PciBus};
 
 use crate::stubs::{Bell, Frames, Irqs, Lists, Memory, Vm};
 
-type Connections = CrossVm<Vm, Frames, Bell, 8>;
+/// More connections than any sort or search handles as a special case.
+type Connections = CrossVm<Vm, Frames, Bell, 64>;
 
 unsafe extern "C" {
     /// Defined nowhere.

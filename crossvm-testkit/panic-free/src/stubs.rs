@@ -109,14 +109,14 @@ impl Dataport for Frames {
 
 pub(crate) struct Vm {
     pub(crate) memory: Memory,
-    pub(crate) pci: PciBus<8>,
+    pub(crate) pci: PciBus<64>,
     pub(crate) irqs: Irqs,
     pub(crate) gic: Vgic<2, 2>,
 }
 
 impl Backend for Vm {
     type Memory = Memory;
-    type Pci = PciBus<8>;
+    type Pci = PciBus<64>;
     type Irqs = Irqs;
     type Interrupts = Vgic<2, 2>;
 
@@ -124,7 +124,7 @@ impl Backend for Vm {
         &mut self.memory
     }
 
-    fn pci(&mut self) -> &mut PciBus<8> {
+    fn pci(&mut self) -> &mut PciBus<64> {
         &mut self.pci
     }
 
