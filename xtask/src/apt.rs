@@ -187,6 +187,8 @@ fn configure(root: &Path, host: &str) -> String {
         "APT::Sandbox::User \"\";".to_owned(),
         "Acquire::Languages \"none\";".to_owned(),
         "Acquire::Retries \"3\";".to_owned(),
+        // Without this an unreachable mirror is only a warning, and the error comes later and says less.
+        "APT::Update::Error-Mode \"any\";".to_owned(),
         format!("Dir::State \"{}\";", path("state")),
         format!("Dir::State::status \"{}\";", path("state/status")),
         format!("Dir::Cache \"{}\";", path("cache")),
