@@ -110,7 +110,7 @@ impl<T: IrqAllocator + ?Sized> IrqAllocator for &mut T {
 /// 1. The level stays as it was set until it is set again. Setting it to what it is has no effect.
 /// 2. While a line is high and the guest has it enabled, the guest is interrupted, and again after each end of interrupt.
 /// 3. A line that is raised while the guest has it disabled interrupts once the guest enables it, if it is still high then.
-/// 4. When `set_level` to low returns, the line causes no new interrupt.
+/// 4. When `set_level` to low returns, the line causes no new interrupt. One that was on its way to a vCPU already may still arrive, once.
 /// 5. A failed `set_level` leaves the level as it was. `set_level` never blocks.
 pub trait InterruptController: ErrorType {
     /// Sets the level of a line.

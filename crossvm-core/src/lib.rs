@@ -21,10 +21,11 @@
 //! | to find | look at |
 //! | --- | --- |
 //! | what a backend must provide | [`Dataport`], [`Notifier`], [`IrqAllocator`], [`PciSpace`], [`GuestMemory`], [`EventPage`], [`InterruptController`]; bundled by [`Backend`] |
-//! | the operations of a VMM | [`CrossVm`]: [`install`](CrossVm::install), [`handle`](CrossVm::handle), [`consume`](CrossVm::consume), [`apply`](CrossVm::apply), [`reset`](CrossVm::reset), [`remove`](CrossVm::remove) |
+//! | the operations of a VMM | [`CrossVm`]: [`install`](CrossVm::install), [`handle`](CrossVm::handle), [`consume`](CrossVm::consume), [`apply`](CrossVm::apply), [`reset`](CrossVm::reset), [`remove`](CrossVm::remove), and [`refresh`](CrossVm::refresh) after a backend's failure |
 //! | what the guest sees | [`device::spec`]: the event registers |
 //!
-//! Contracts are numbered clauses in the docs of each trait; `crossvm-testkit` has a test for each clause, to run against any backend.
+//! Contracts are numbered clauses in the docs of each trait; `crossvm-testkit` has a test for each clause that can be seen through its trait, to run
+//! against any backend.
 //!
 //! # Example
 //!
@@ -88,8 +89,8 @@ pub use access::{GuestAccess, Width};
 pub use address::{FrameSize, GuestAddr, GuestRange};
 pub use backend::{Backend, Parts};
 pub use crossvm::{
-    ApplyError, BarStatus, Config, Connection, ConnectionId, CrossVm, DataportEnd, InstallCause, InstallError, InterruptMode, Invalid,
-    Outcome, ServeError, Status, TooManyDataports,
+    ApplyError, BarStatus, Config, Connection, ConnectionId, ConsumeError, CrossVm, DataportEnd, InstallCause, InstallError, InterruptMode,
+    Invalid, Outcome, Removed, ServeError, Status, TooManyDataports,
 };
 pub use error::{Error, ErrorKind, ErrorType};
 pub use event::{EventId, EventSet};

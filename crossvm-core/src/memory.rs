@@ -22,10 +22,10 @@ pub enum MemoryType {
     WriteBack,
 }
 
-/// How a frame is mapped into a guest.
+/// How frames are mapped into a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mapping {
-    /// Size of the frame.
+    /// Size of each frame.
     pub size: FrameSize,
     /// What the guest may do.
     pub rights: Rights,
@@ -78,9 +78,9 @@ impl<T: Dataport + ?Sized> Dataport for &T {
 ///
 /// # Contract
 ///
-/// 1. `words` and `frame` are the same memory: what the VMM stores in a word is what a guest that has the frame mapped loads, in the
-///    order that the VMM's atomic stores give. A backend whose hardware does not keep the two coherent cleans the line in
-///    [`EventPage::published`].
+/// 1. `words` and `frame` are the same memory: what the VMM stores in a word is what a guest that has the frame mapped loads once
+///    [`EventPage::published`] has been called for it, in the order of the calls. A backend whose hardware does not keep the two coherent
+///    cleans the line there.
 /// 2. `words` covers the whole page: `size / 4` words. A new page is all zero.
 /// 3. Nobody but the VMM writes the page.
 pub trait EventPage {
@@ -108,10 +108,11 @@ pub trait EventPage {
 ///
 /// 1. `reserve` fails with [`Overlap`](crate::ErrorKind::Overlap) where any byte of the range is guest RAM, a device or reserved already.
 ///    After `release` with the same range, the range can be reserved again.
-/// 2. `map` makes the frame's bytes appear from `at` on, with the rights given: a guest's store to a frame mapped
-///    [`Rights::Read`] traps to the VMM and changes nothing. `at` is a multiple of the frame's size and lies in a reserved range.
+/// 2. `map` makes the bytes of the frames appear from `at` on, one frame behind the other, with the rights given: a guest's store to what is
+///    mapped [`Rights::Read`] traps to the VMM and changes nothing. `at` is a multiple of the frames' size, and all of it lies in a reserved range.
 /// 3. A failed `map` leaves nothing mapped. `map` over something mapped fails with [`Overlap`](crate::ErrorKind::Overlap).
-/// 4. `unmap` of what `map` mapped cannot fail, and when it returns, no vCPU of the guest reaches the frame through `at` any more.
+/// 4. `unmap` of the whole range that one `map` mapped cannot fail, and when it returns, no vCPU of the guest reaches the frames through
+///    it any more. `unmap` is not called for anything else.
 /// 5. The same frame may be mapped at several addresses and in several guests.
 /// 6. `create_event_page` gives a page that satisfies [`EventPage`]; `destroy_event_page` takes back a page that is mapped nowhere.
 pub trait GuestMemory: ErrorType {
@@ -130,15 +131,15 @@ pub trait GuestMemory: ErrorType {
     /// Gives back a range taken by [`GuestMemory::reserve`].
     fn release(&mut self, range: GuestRange);
 
-    /// Maps one frame at `at`.
+    /// Maps `frames` at `at`, one behind the other: all of them or none. There is at least one.
     ///
     /// # Errors
     /// By kind: [`Overlap`](crate::ErrorKind::Overlap), [`Misaligned`](crate::ErrorKind::Misaligned),
     /// [`Exhausted`](crate::ErrorKind::Exhausted) (no table, slot or capability left), or what the hypervisor reports.
-    fn map(&mut self, at: GuestAddr, frame: &Self::Frame, mapping: Mapping) -> Result<(), Self::Error>;
+    fn map(&mut self, at: GuestAddr, frames: &[Self::Frame], mapping: Mapping) -> Result<(), Self::Error>;
 
-    /// Unmaps what [`GuestMemory::map`] mapped at `at`.
-    fn unmap(&mut self, at: GuestAddr, size: FrameSize);
+    /// Unmaps what one [`GuestMemory::map`] mapped.
+    fn unmap(&mut self, range: GuestRange);
 
     /// A new event page, all zero, mapped nowhere.
     ///
@@ -162,12 +163,12 @@ impl<T: GuestMemory + ?Sized> GuestMemory for &mut T {
         T::release(self, range);
     }
 
-    fn map(&mut self, at: GuestAddr, frame: &Self::Frame, mapping: Mapping) -> Result<(), Self::Error> {
-        T::map(self, at, frame, mapping)
+    fn map(&mut self, at: GuestAddr, frames: &[Self::Frame], mapping: Mapping) -> Result<(), Self::Error> {
+        T::map(self, at, frames, mapping)
     }
 
-    fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
-        T::unmap(self, at, size);
+    fn unmap(&mut self, range: GuestRange) {
+        T::unmap(self, range);
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<Self::EventPage, Self::Error> {

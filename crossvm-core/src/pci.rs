@@ -195,7 +195,7 @@ pub struct Command {
 /// 7. `remove` frees the function's number and addresses for another `insert`.
 /// 8. All functions of one device number that have a pin have the same line: a guest is told lines by device. `insert` chooses the number so.
 pub trait PciSpace: ErrorType {
-    /// The windows of the host bridge: where BARs can be decoded.
+    /// The windows of the host bridge: where BARs can be decoded. They never change.
     fn windows(&self) -> &[GuestRange];
 
     /// Adds a function.

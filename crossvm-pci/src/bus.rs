@@ -25,7 +25,7 @@ pub enum PciError {
     BadBar(BarIndex),
     /// There is no such function.
     NotFound(Bdf),
-    /// A window is not below 4 GiB for BARs of 32 bits, or overlaps another, or there is no room for one more.
+    /// A window overlaps another, or there are two already.
     BadWindow(GuestRange),
     /// The device number is wired to another line, or out of range.
     LineTaken(u8),
@@ -87,9 +87,13 @@ enum Wire {
 /// Most windows of a bridge: one below and one above 4 GiB.
 const MAX_WINDOWS: usize = 2;
 
-/// Bus 0 behind a host bridge, with room for `F` functions beside the bridge (at most 255).
+/// Bus 0 behind a host bridge, with room for `F` functions beside the bridge (at most 254).
 ///
 /// Pure state: it is told what the guest reads and writes, and says what must happen.
+///
+/// Functions with a line of their own get a device number each. Functions that share a line share device numbers once no number is free; a guest
+/// looks for those behind function 0 only, so where function 0 of a number is removed, the others of it are not found by a guest that scans the bus
+/// before the next `insert` has filled its place.
 #[derive(Debug)]
 pub struct PciBus<const F: usize> {
     bridge: FunctionState,
@@ -132,15 +136,16 @@ impl<const F: usize> PciBus<F> {
         }
     }
 
-    /// Adds a second window, such as one above 4 GiB.
+    /// With a second window, such as one above 4 GiB.
     ///
     /// # Errors
     /// [`PciError::BadWindow`] where it overlaps the first or there are two already.
-    pub fn add_window(&mut self, window: GuestRange) -> Result<(), PciError> {
+    pub fn with_window(mut self, window: GuestRange) -> Result<Self, PciError> {
         if self.windows.iter().any(|other| other.overlaps(window)) {
             return Err(PciError::BadWindow(window));
         }
-        self.windows.push(window).map_err(PciError::BadWindow)
+        self.windows.push(window).map_err(PciError::BadWindow)?;
+        Ok(self)
     }
 
     /// Wires pin A of a device number to a line for good, used or not: for functions that come after the guest was told its lines.

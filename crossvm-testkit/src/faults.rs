@@ -85,13 +85,13 @@ impl<T: GuestMemory> GuestMemory for Faulty<T> {
         self.inner.release(range);
     }
 
-    fn map(&mut self, at: GuestAddr, frame: &Self::Frame, mapping: Mapping) -> Result<(), Self::Error> {
+    fn map(&mut self, at: GuestAddr, frames: &[Self::Frame], mapping: Mapping) -> Result<(), Self::Error> {
         self.faults.step()?;
-        self.inner.map(at, frame, mapping).map_err(FaultyError::Backend)
+        self.inner.map(at, frames, mapping).map_err(FaultyError::Backend)
     }
 
-    fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
-        self.inner.unmap(at, size);
+    fn unmap(&mut self, range: GuestRange) {
+        self.inner.unmap(range);
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<Self::EventPage, Self::Error> {

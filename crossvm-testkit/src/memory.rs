@@ -100,9 +100,12 @@ impl Dataport for FakeDataport {
     }
 }
 
-/// An event page in this process's memory.
+/// An event page in this process's memory, on a machine without coherent caches: the guest sees a word as it was when it was last published.
 #[derive(Debug)]
 pub struct FakePage {
+    /// What the VMM sees.
+    words: FakeFrame,
+    /// What the guest sees.
     frame: FakeFrame,
     size: FrameSize,
 }
@@ -119,7 +122,11 @@ impl EventPage for FakePage {
     }
 
     fn words(&self) -> &[AtomicU32] {
-        &self.frame.0
+        &self.words.0
+    }
+
+    fn published(&self, word: usize) {
+        self.frame.0[word].store(self.words.0[word].load(Ordering::Acquire), Ordering::Release);
     }
 }
 
@@ -138,6 +145,8 @@ pub struct FakeMemory {
     ram: Vec<GuestRange>,
     reserved: Vec<GuestRange>,
     mapped: BTreeMap<GuestAddr, (FakeFrame, Mapping)>,
+    /// What each call of `map` mapped: `unmap` must name the same.
+    ranges: Vec<GuestRange>,
     event_pages: usize,
 }
 
@@ -187,7 +196,7 @@ impl FakeMemory {
         for (index, byte) in (0..).zip(bytes) {
             let (frame, offset, rights) = self.find(at, index)?;
             if rights == Rights::Read {
-                return Err(GuestFault::ReadOnly(at));
+                return Err(GuestFault::ReadOnly(at.checked_add(index).unwrap_or(at)));
             }
             frame.store(offset, *byte);
         }
@@ -228,29 +237,31 @@ impl GuestMemory for FakeMemory {
         self.reserved.swap_remove(index.unwrap_or_else(|| panic!("released {range}, which was not reserved")));
     }
 
-    fn map(&mut self, at: GuestAddr, frame: &FakeFrame, mapping: Mapping) -> Result<(), ErrorKind> {
+    fn map(&mut self, at: GuestAddr, frames: &[FakeFrame], mapping: Mapping) -> Result<(), ErrorKind> {
+        assert!(!frames.is_empty(), "mapped no frames at {at}");
         if !at.is_aligned(mapping.size.bytes()) {
             return Err(ErrorKind::Misaligned);
         }
-        let range = GuestRange::new(at, mapping.size.bytes()).ok_or(ErrorKind::OutOfRange)?;
+        let range = GuestRange::new(at, mapping.size.bytes() * frames.len() as u64).ok_or(ErrorKind::OutOfRange)?;
         if self.mappings().any(|(mapped, _)| mapped.overlaps(range)) {
             return Err(ErrorKind::Overlap);
         }
         assert!(self.reserved.iter().any(|reserved| reserved.covers(range)), "mapped {range}, which is not reserved");
-        self.mapped.insert(at, (frame.clone(), mapping));
+        let addresses = (at.get()..).step_by(usize::try_from(mapping.size.bytes()).expect("a frame of the fakes fits in memory"));
+        self.mapped.extend(addresses.zip(frames).map(|(at, frame)| (GuestAddr::new(at), (frame.clone(), mapping))));
+        self.ranges.push(range);
         Ok(())
     }
 
-    fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
-        match self.mapped.remove(&at) {
-            Some((_, mapping)) => assert_eq!(mapping.size, size, "unmapped {at} with another size than it was mapped with"),
-            None => panic!("unmapped {at}, where nothing is mapped"),
-        }
+    fn unmap(&mut self, range: GuestRange) {
+        let index = self.ranges.iter().position(|mapped| *mapped == range);
+        self.ranges.swap_remove(index.unwrap_or_else(|| panic!("unmapped {range}, which was not mapped as a whole")));
+        self.mapped.retain(|at, _| !range.contains(*at));
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<FakePage, ErrorKind> {
         self.event_pages += 1;
-        Ok(FakePage { frame: FakeFrame::new(size), size })
+        Ok(FakePage { words: FakeFrame::new(size), frame: FakeFrame::new(size), size })
     }
 
     fn destroy_event_page(&mut self, page: FakePage) {

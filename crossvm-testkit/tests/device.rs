@@ -71,6 +71,60 @@ fn a_store_that_cannot_be_decoded_emits_where_it_covers_emit() {
 }
 
 #[test]
+fn a_store_that_begins_in_front_of_the_page_covers_emit() {
+    let (mut vm, mut connections, doorbell) = installed();
+    let ids: Vec<_> = connections.connections().collect();
+    // Two event pages side by side, then nothing in front of the first.
+    for (id, at) in [(ids[0], 0x1000_1000), (ids[1], 0x1000_2000)] {
+        let bdf = connections.status(id).unwrap().bdf;
+        let effect = vm.pci.write(bdf, ConfigAccess { offset: 0x10, width: Width::U32 }, at).unwrap();
+        connections.apply(&mut vm, effect).unwrap();
+    }
+    for (at, id) in [(0x1000_0ff8, 0), (0x1000_1ff8, 1)] {
+        let range = GuestRange::new(GuestAddr::new(at), 16).unwrap();
+        assert_eq!(connections.handle(&mut vm, GuestAccess::UndecodedWrite(range)), Ok(Outcome::Emitted(ids[id])), "{at:#x}");
+        assert_eq!(doorbell.take(), EventSet::from_word(1 << id));
+    }
+}
+
+#[test]
+fn an_access_to_a_dataport_that_is_mapped_by_now_is_tried_again() {
+    let (mut vm, mut connections, _) = installed();
+    let base = bar(&connections, connections.connections().next().unwrap(), 1);
+    let range = GuestRange::new(base, 16).unwrap();
+    for access in [GuestAccess::UndecodedRead(range), GuestAccess::UndecodedWrite(range), write(base, Width::U64, 1)] {
+        assert_eq!(connections.handle(&mut vm, access), Ok(Outcome::Retry), "{access}");
+    }
+}
+
+#[test]
+fn the_reference_profile_has_three_registers_and_no_more() {
+    let (mut vm, doorbell) = (common::vm(), crossvm_testkit::Doorbell::default());
+    let config = crossvm_core::Config { profile: crossvm_core::device::Profile::Reference, ..Default::default() };
+    let mut connections = common::Connections::new(config);
+    connections.install(&mut vm, common::four(|event| doorbell.notifier(event))).unwrap();
+    let id = connections.connections().next().unwrap();
+    let events = bar(&connections, id, 0);
+    assert_eq!(vm.memory.load(plus(events, 8), 5).unwrap(), b"small");
+    assert!(vm.memory.load(plus(events, 0x40), 4096 - 0x40).unwrap().iter().all(|byte| *byte == 0));
+    connections.consume(&mut vm, EventSet::of(event(0))).unwrap();
+    assert_eq!(connections.handle(&mut vm, write(plus(events, 0x48), Width::U32, 1)), Ok(Outcome::Ignored), "no ACK");
+    assert_eq!(count(&vm, events), 1);
+}
+
+#[test]
+fn a_larger_event_bar_is_backed_in_full() {
+    let mut vm = common::vm();
+    let config = crossvm_core::Config { event_bar: crossvm_core::device::EventBarSize::Kib16, ..Default::default() };
+    let mut connections = common::Connections::new(config);
+    connections.install(&mut vm, common::four(|event| crossvm_testkit::Doorbell::default().notifier(event))).unwrap();
+    let events = bar(&connections, connections.connections().next().unwrap(), 0);
+    assert!(vm.memory.load(plus(events, 0x40 << 4), 0x4000 - 0x400).unwrap().iter().all(|byte| *byte == 0));
+    assert_eq!(connections.handle(&mut vm, write(plus(events, 0x3fff), Width::U8, 1)), Ok(Outcome::Ignored));
+    assert_eq!(connections.handle(&mut vm, GuestAccess::Read { at: plus(events, 0x3ff8), width: Width::U64 }), Ok(Outcome::Read(0)));
+}
+
+#[test]
 fn every_id_of_a_set_is_served_and_unknown_ones_come_back() {
     let (mut vm, mut connections, _) = installed();
     let unknown = connections.consume(&mut vm, EventSet::from_word(0x8000_0000_0000_001f)).unwrap();

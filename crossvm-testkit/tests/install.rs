@@ -15,6 +15,7 @@ type FaultyConnections = CrossVm<FaultyVm, FakeDataport, Faulty<FakeNotifier>, 8
 
 fn faulty(faults: &Faults) -> FaultyVm {
     let Parts { memory, pci, irqs, interrupts } = vm();
+    let pci = pci.with_window(range((0x8_0000_0000, 1 << 30))).unwrap();
     Parts { memory: faults.wrap(memory), pci: faults.wrap(pci), irqs: faults.wrap(irqs), interrupts: faults.wrap(interrupts) }
 }
 
@@ -51,7 +52,7 @@ fn a_failure_of_any_backend_call_leaves_no_trace() {
     faults.fail_at(None);
     connections.install(&mut backend, specs()).unwrap();
     let (calls, complete) = (faults.calls(), trace(&backend));
-    assert_eq!(calls, 1 + 3 + 4 + 4 + 4 + (3 + 1 + 1 + 2), "a window, lines, event pages, functions, event BARs, frames");
+    assert_eq!(calls, 2 + 3 + 4 + 4 + 4 + 4, "windows, lines, event pages, functions, event BARs, dataports");
 
     for call in 0..calls {
         let (mut backend, mut connections) = (faulty(&faults), FaultyConnections::new(Config::default()));
@@ -107,11 +108,79 @@ fn remove_undoes_install() {
         // From the middle outwards, with everything pending.
         for index in [1, 2, 0, 3] {
             let removed = connections.remove(&mut backend, ids[index]).unwrap().unwrap();
-            assert_eq!(removed.event, Some(event(u8::try_from(index).unwrap())));
+            assert_eq!(removed.connection.event, Some(event(u8::try_from(index).unwrap())));
         }
         assert_eq!(trace(&backend), before);
         assert!(connections.remove(&mut backend, ids[0]).unwrap().is_none(), "removed twice");
     }
+}
+
+#[test]
+fn what_a_removed_function_hid_appears() {
+    let (mut vm, mut connections, doorbell) = installed();
+    let ids: Vec<_> = connections.connections().collect();
+    let (low, high) = (connections.status(ids[0]).unwrap(), connections.status(ids[1]).unwrap());
+    let target = low.bars[0].mapped_at.unwrap();
+    let access = crossvm_core::ConfigAccess { offset: 0x10, width: crossvm_core::Width::U32 };
+    let effect = vm.pci.write(high.bdf, access, u32::try_from(target.get()).unwrap()).unwrap();
+    connections.apply(&mut vm, effect).unwrap();
+    assert_eq!(connections.status(ids[1]).unwrap().bars[0].mapped_at, None, "the lower number hides it");
+    let removed = connections.remove(&mut vm, ids[0]).unwrap().unwrap();
+    assert_eq!(removed.connection.name, low.name);
+    removed.uncovered.unwrap();
+    assert_eq!(connections.status(ids[1]).unwrap().bars[0].mapped_at, Some(target));
+    let store = crossvm_core::GuestAccess::Write { at: target, width: crossvm_core::Width::U8, value: 1 };
+    assert_eq!(connections.handle(&mut vm, store), Ok(crossvm_core::Outcome::Emitted(ids[1])));
+    assert_eq!(doorbell.take(), EventSet::of(event(1)));
+}
+
+#[test]
+fn refresh_brings_lines_and_mappings_to_where_they_must_be() {
+    let (faults, doorbell) = (Faults::default(), Doorbell::default());
+    let (mut backend, mut connections) = (faulty(&faults), FaultyConnections::new(Config::default()));
+    let ids = connections.install(&mut backend, four(|event| faults.wrap(doorbell.notifier(event)))).unwrap();
+    // The first of two lines cannot be raised: nothing of the set is lost, and what is unknown comes back all the same.
+    faults.fail_at(Some(0));
+    let error = connections.consume(&mut backend, EventSet::from_word(0x13)).unwrap_err();
+    assert_eq!((error.unknown.word(), error.kind()), (0x10, ErrorKind::Other));
+    assert_eq!(backend.interrupts.inner.high().count(), 1);
+    assert_eq!(ids.iter().map(|id| connections.status(*id).unwrap().count).collect::<Vec<_>>(), [1, 1, 0, 0]);
+    connections.refresh(&mut backend).unwrap();
+    assert_eq!(backend.interrupts.inner.high().count(), 2);
+    // A BAR moves, and cannot be mapped where it is now.
+    let before = trace(&backend).mappings.len();
+    let bdf = connections.status(ids[1]).unwrap().bdf;
+    let access = crossvm_core::ConfigAccess { offset: 0x14, width: crossvm_core::Width::U32 };
+    let effect = backend.pci.write(bdf, access, 0x1000_0000).unwrap();
+    faults.fail_at(Some(0));
+    connections.apply(&mut backend, effect).unwrap_err();
+    assert_eq!(trace(&backend).mappings.len(), before - 1);
+    connections.refresh(&mut backend).unwrap();
+    assert_eq!(connections.status(ids[1]).unwrap().bars[1].mapped_at.map(crossvm_core::GuestAddr::get), Some(0x1000_0000));
+    // So can a reset: it says that it could not map, and goes on.
+    faults.fail_at(Some(2));
+    connections.reset(&mut backend).unwrap_err();
+    faults.fail_at(None);
+    connections.refresh(&mut backend).unwrap();
+    assert_eq!(trace(&backend).mappings.len(), before);
+}
+
+#[test]
+fn an_emit_that_cannot_be_delivered_counts_as_dropped_until_reset() {
+    let (faults, doorbell) = (Faults::default(), Doorbell::default());
+    let (mut backend, mut connections) = (faulty(&faults), FaultyConnections::new(Config::default()));
+    let ids = connections.install(&mut backend, four(|event| faults.wrap(doorbell.notifier(event)))).unwrap();
+    let events = connections.status(ids[0]).unwrap().bars[0].mapped_at.unwrap();
+    let store = crossvm_core::GuestAccess::Write { at: events, width: crossvm_core::Width::U32, value: 1 };
+    faults.fail_at(Some(0));
+    connections.handle(&mut backend, store).unwrap_err();
+    connections.handle(&mut backend, store).unwrap();
+    let status = connections.status(ids[0]).unwrap();
+    assert_eq!((status.emitted, status.dropped), (1, 1));
+    let dropped = |backend: &FaultyVm| backend.memory.inner.load(events.checked_add(0x4c).unwrap(), 4).unwrap();
+    assert_eq!(dropped(&backend), [1, 0, 0, 0]);
+    connections.reset(&mut backend).unwrap();
+    assert_eq!(dropped(&backend), [0; 4]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::{Backend, ConnectionId, CrossVm, EventRegisters};
+use super::{ApplyError, Backend, ConnectionId, CrossVm, EventRegisters};
 use crate::device::{MAX_DATAPORTS, Name};
 use crate::{BarIndex, Bdf, Dataport, EventId, FrameSize, GuestAddr, Irq, Rights};
 
@@ -91,6 +91,15 @@ impl fmt::Display for TooManyDataports {
 }
 
 impl core::error::Error for TooManyDataports {}
+
+/// A connection that was removed.
+#[derive(Debug)]
+pub struct Removed<B: Backend, D, K> {
+    /// What was installed.
+    pub connection: Connection<D, K>,
+    /// Whether the BARs of other connections that it hid could be mapped; [`CrossVm::refresh`] tries again.
+    pub uncovered: Result<(), ApplyError<B>>,
+}
 
 /// A dataport behind its BAR.
 #[derive(Debug)]

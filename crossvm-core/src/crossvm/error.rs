@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::device::{MAX_DATAPORTS, Name};
-use crate::{Backend, BarIndex, Bdf, Error, ErrorKind, ErrorType, EventId, GuestAddr, GuestRange};
+use crate::{Backend, BarIndex, Bdf, Error, ErrorKind, ErrorType, EventId, EventSet, GuestAddr, GuestRange};
 
 type MemoryError<B> = <<B as Backend>::Memory as ErrorType>::Error;
 type PciError<B> = <<B as Backend>::Pci as ErrorType>::Error;
@@ -59,7 +59,7 @@ pub enum InstallCause<B: Backend> {
     Map {
         /// The BAR.
         bar: BarIndex,
-        /// The address of the frame that failed.
+        /// Where it is decoded.
         at: GuestAddr,
         /// The backend's error.
         error: MemoryError<B>,
@@ -143,7 +143,7 @@ pub enum ApplyError<B: Backend> {
         bdf: Bdf,
         /// The BAR.
         bar: BarIndex,
-        /// The address of the frame that failed.
+        /// Where it is decoded.
         at: GuestAddr,
         /// The backend's error.
         error: MemoryError<B>,
@@ -180,6 +180,30 @@ impl<B: Backend> Error for ApplyError<B> {
             Self::Map { error, .. } => error.kind(),
             Self::Line(error) => error.kind(),
         }
+    }
+}
+
+/// The interrupt controller failed while events were consumed. All of them are counted all the same;
+/// [`refresh`](crate::CrossVm::refresh) tries the line again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumeError<L> {
+    /// The ids that belong to no connection, as [`consume`](crate::CrossVm::consume) gives them back.
+    pub unknown: EventSet,
+    /// The first failure.
+    pub error: L,
+}
+
+impl<L: Error> fmt::Display for ConsumeError<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting an interrupt line: {} ({:?})", self.error.kind(), self.error)
+    }
+}
+
+impl<L: Error> core::error::Error for ConsumeError<L> {}
+
+impl<L: Error> Error for ConsumeError<L> {
+    fn kind(&self) -> ErrorKind {
+        self.error.kind()
     }
 }
 

@@ -4,7 +4,8 @@ use heapless::Vec;
 
 use super::mapping::MapFailure;
 use super::{
-    ApplyError, Backend, Connection, ConnectionId, CrossVm, DataportEnd, EventRegisters, InstallCause, InstallError, Invalid, Region, Slot,
+    ApplyError, Backend, Connection, ConnectionId, CrossVm, DataportEnd, EventRegisters, InstallCause, InstallError, Invalid, Region,
+    Removed, Slot,
 };
 use crate::device::{self, MAX_DATAPORTS};
 use crate::{BarIndex, Dataport, FrameSize, GuestMemory, PciSpace};
@@ -49,11 +50,11 @@ where
     }
 
     /// Removes a connection: its function leaves the bus, its memory the guest, and its line is low and free unless others share it.
-    /// Gives back what [`CrossVm::install`] took, or `None` where there is no such connection.
+    /// BARs that it hid are mapped. Gives back what [`CrossVm::install`] took, or `None` where there is no such connection.
     ///
     /// # Errors
     /// [`ApplyError::Line`] where the line could not be lowered; nothing is changed then.
-    pub fn remove(&mut self, backend: &mut B, id: ConnectionId) -> Result<Option<Connection<D, K>>, ApplyError<B>> {
+    pub fn remove(&mut self, backend: &mut B, id: ConnectionId) -> Result<Option<Removed<B, D, K>>, ApplyError<B>> {
         let asserting = self.slot(id).is_some_and(|slot| slot.asserting);
         if let Err(error) = self.assert_line(backend, id, false) {
             // The controller still has the line as it was: this only sets our books right.
@@ -62,7 +63,7 @@ where
         }
         let removed = self.uninstall(backend, id);
         self.release_windows(backend);
-        Ok(removed)
+        Ok(removed.map(|connection| Removed { connection, uncovered: self.sync_mappings(backend) }))
     }
 
     /// Brings what the guest sees back to power-on, for a guest that reboots: counters zero, lines low, BARs at their first addresses. The

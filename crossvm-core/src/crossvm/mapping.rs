@@ -1,8 +1,10 @@
 //! Keeps what is mapped equal to what the guest's configuration says.
 
+use super::install::true_size;
 use super::{ApplyError, Backend, ConnectionId, CrossVm, PageOf, Region, Slot};
 use crate::{
-    BarIndex, ConfigEffect, Dataport, ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, Mapping, MemoryType, PciSpace, Rights,
+    BarIndex, ConfigEffect, Dataport, ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, GuestRange, Mapping, MemoryType, PciSpace,
+    Rights,
 };
 
 type MemoryError<B> = <<B as Backend>::Memory as ErrorType>::Error;
@@ -91,7 +93,7 @@ impl<P, D, K> Slot<P, D, K> {
         let events = BarIndex::ALL[0];
         if let (None, Some(at)) = (self.events_at, backend.pci().decoded(self.bdf, events)) {
             let mapping = Mapping { size: event_size, rights: Rights::Read, memory_type: MemoryType::WriteBack };
-            match backend.memory().map(at, self.page.frame(), mapping) {
+            match backend.memory().map(at, core::slice::from_ref(self.page.frame()), mapping) {
                 Ok(()) => self.events_at = Some(at),
                 Err(error) => result = Err(MapFailure { bar: events, at, error }),
             }
@@ -113,7 +115,7 @@ impl<P, D, K> Slot<P, D, K> {
         if let Some(at) = self.events_at
             && backend.pci().decoded(self.bdf, BarIndex::ALL[0]) != Some(at)
         {
-            backend.memory().unmap(at, event_size);
+            unmap(backend.memory(), at, event_size.bytes());
             self.events_at = None;
         }
         for region in &mut self.regions {
@@ -131,7 +133,7 @@ impl<P, D, K> Slot<P, D, K> {
         PageOf<B>: EventPage,
     {
         if let Some(at) = self.events_at.take() {
-            backend.memory().unmap(at, event_size);
+            unmap(backend.memory(), at, event_size.bytes());
         }
         for region in &mut self.regions {
             region.unmap(backend.memory());
@@ -140,28 +142,23 @@ impl<P, D, K> Slot<P, D, K> {
 }
 
 impl<D: Dataport> Region<D> {
-    /// Maps all frames from `at` on, or none.
     fn map<M: GuestMemory<Frame = D::Frame>>(&mut self, memory: &mut M, at: GuestAddr) -> Result<(), MapFailure<M::Error>> {
-        let size = self.dataport.frame_size();
-        let mapping = Mapping { size, rights: self.rights, memory_type: self.dataport.memory_type() };
-        for (frame, frame_at) in self.dataport.frames().iter().zip(addresses(at, size)) {
-            if let Err(error) = memory.map(frame_at, frame, mapping) {
-                addresses(at, size).take_while(|earlier| *earlier < frame_at).for_each(|earlier| memory.unmap(earlier, size));
-                return Err(MapFailure { bar: self.bar, at: frame_at, error });
-            }
-        }
+        let mapping = Mapping { size: self.dataport.frame_size(), rights: self.rights, memory_type: self.dataport.memory_type() };
+        memory.map(at, self.dataport.frames(), mapping).map_err(|error| MapFailure { bar: self.bar, at, error })?;
         self.mapped_at = Some(at);
         Ok(())
     }
 
     fn unmap<M: GuestMemory>(&mut self, memory: &mut M) {
-        let Some(at) = self.mapped_at.take() else { return };
-        let size = self.dataport.frame_size();
-        addresses(at, size).take(self.dataport.frames().len()).for_each(|frame_at| memory.unmap(frame_at, size));
+        if let Some(at) = self.mapped_at.take() {
+            unmap(memory, at, true_size(&self.dataport));
+        }
     }
 }
 
-/// The addresses of consecutive frames from `at` on.
-fn addresses(at: GuestAddr, size: FrameSize) -> impl Iterator<Item = GuestAddr> {
-    core::iter::successors(Some(at), move |at| at.checked_add(size.bytes()))
+/// Unmaps what was mapped at `at`: not empty, and inside a window, so that there is a range.
+fn unmap<M: GuestMemory>(memory: &mut M, at: GuestAddr, bytes: u64) {
+    if let Some(range) = GuestRange::new(at, bytes) {
+        memory.unmap(range);
+    }
 }

@@ -11,9 +11,9 @@ use core::fmt;
 
 use heapless::Vec;
 
-pub use connection::{BarStatus, Connection, DataportEnd, InterruptMode, Status, TooManyDataports};
+pub use connection::{BarStatus, Connection, DataportEnd, InterruptMode, Removed, Status, TooManyDataports};
 use connection::{Region, Slot};
-pub use error::{ApplyError, InstallCause, InstallError, Invalid, ServeError};
+pub use error::{ApplyError, ConsumeError, InstallCause, InstallError, Invalid, ServeError};
 use lines::Line;
 pub use serve::Outcome;
 
@@ -48,7 +48,11 @@ pub struct Config {
     pub event_bar: EventBarSize,
 }
 
-/// The connections of one VM: at most `N`, with dataports `D` and notifiers `K` on the backends `B`.
+/// The connections of one VM: at most `N`, with dataports `D` and notifiers `K` on the backends `B`. At most 64 of them can receive events:
+/// an [`EventSet`](crate::EventSet) is one word.
+///
+/// Where an operation reports that a backend failed, [`refresh`](Self::refresh) brings lines and mappings to where they must be; call it before the
+/// guest goes on, or as soon as the backend can be expected to work again. Until then an event may be counted that did not interrupt.
 ///
 /// All operations take the VM's backends by reference and keep none of them. None blocks or allocates; a VMM with several
 /// threads puts its own lock around the VM: level and counters must change in one step, or two threads could leave a line at the level

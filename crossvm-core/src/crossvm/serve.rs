@@ -1,7 +1,7 @@
 //! Serving a guest's accesses and its peers' events.
 
 use super::install::true_size;
-use super::{Backend, ConnectionId, CrossVm, EventRegisters, ServeError};
+use super::{Backend, ConnectionId, ConsumeError, CrossVm, EventRegisters, ServeError};
 use crate::device::RegisterWrite;
 use crate::{Dataport, ErrorType, EventSet, GuestAccess, GuestAddr, GuestRange, Notifier, Rights};
 
@@ -40,7 +40,8 @@ enum Place {
 type Served<B, K> = Result<Outcome, ServeError<<K as ErrorType>::Error, <<B as Backend>::Interrupts as ErrorType>::Error>>;
 
 impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
-    /// Serves one access of the guest that trapped. Constant work: the address is found among at most `N` by binary search.
+    /// Serves one access of the guest that trapped. Event registers are found by binary search among at most `N`; an address that is none of
+    /// theirs is looked for among the dataports one by one, which stock drivers never cause.
     ///
     /// A register is written by a store that starts at its offset, whatever its width; all else that is stored to the event registers is
     /// ignored. Of stores that cannot be decoded, those that cover EMIT emit. Behind a dataport's true size, loads give zero.
@@ -76,8 +77,9 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
     /// belong to no connection. Work in the number of ids.
     ///
     /// # Errors
-    /// The first failure of the interrupt controller. All events are counted all the same; [`CrossVm::refresh`] tries the line again.
-    pub fn consume(&mut self, backend: &mut B, events: EventSet) -> Result<EventSet, <B::Interrupts as ErrorType>::Error> {
+    /// [`ConsumeError`] where a line could not be set, with the unknown ids in it. All events are counted all the same;
+    /// [`CrossVm::refresh`] tries the line again.
+    pub fn consume(&mut self, backend: &mut B, events: EventSet) -> Result<EventSet, ConsumeError<<B::Interrupts as ErrorType>::Error>> {
         let mut rest = events;
         let mut unknown = EventSet::EMPTY;
         let mut result = Ok(());
@@ -91,7 +93,7 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
             EventRegisters(&slot.page).add_event();
             result = result.and(self.update_line(backend, id));
         }
-        result.map(|()| unknown)
+        result.map(|()| unknown).map_err(|error| ConsumeError { unknown, error })
     }
 
     fn write(&mut self, backend: &mut B, id: ConnectionId, write: RegisterWrite) -> Served<B, K> {
@@ -133,16 +135,20 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
     }
 
     fn undecoded_write(&mut self, backend: &mut B, range: GuestRange) -> Served<B, K> {
-        match self.find(range.start()) {
-            // EMIT is the page's first register: only a store from there on, or from in front of the page, covers it.
-            Place::Events { id, base, .. } if range.contains(base) => self.write(backend, id, RegisterWrite::Emit),
-            Place::Dataport { rights: Rights::ReadWrite, backed: true } => Ok(Outcome::Retry),
-            Place::Events { .. } | Place::Dataport { .. } => Ok(Outcome::Ignored),
-            Place::Nowhere => match self.find(range.last()) {
-                Place::Events { id, .. } => self.write(backend, id, RegisterWrite::Emit),
-                _ => Ok(Outcome::NotOurs),
-            },
+        let first = self.find(range.start());
+        // EMIT is the first register of its page: a store covers it from there on, or where it begins in front of the page and ends in it.
+        for place in [&first, &self.find(range.last())] {
+            if let Place::Events { id, base, .. } = place
+                && range.contains(*base)
+            {
+                return self.write(backend, *id, RegisterWrite::Emit);
+            }
         }
+        Ok(match first {
+            Place::Dataport { rights: Rights::ReadWrite, backed: true } => Outcome::Retry,
+            Place::Events { .. } | Place::Dataport { .. } => Outcome::Ignored,
+            Place::Nowhere => Outcome::NotOurs,
+        })
     }
 
     /// Event registers first, by binary search; dataports only trap behind their true size or on a store to a read-only one.

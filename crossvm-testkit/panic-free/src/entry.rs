@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use crossvm_arm::{VcpuId, Vgic};
+use crossvm_arm::{PhysicalIntId, Ppi, VcpuId, Vgic};
 use crossvm_core::device::Name;
 use crossvm_core::{
     Bdf, Config, ConfigAccess, ConfigEffect, Connection, CrossVm, EventId, EventSet, GuestAccess, GuestAddr, GuestRange, PciSpace, Rights,
@@ -106,7 +106,13 @@ fn interrupts(gic: &mut Vgic<2, 2>) {
     black_box(gic.redistributor_read(vcpu, black_box(0), width()));
     gic.redistributor_write(vcpu, black_box(0), width(), black_box(0));
     gic.write_sgi1r(vcpu, black_box(0));
+    gic.write_sgi0r(vcpu, black_box(0));
+    gic.write_asgi1r(vcpu, black_box(0));
     gic.write_dir(vcpu, black_box(0));
+    if let (Some(ppi), Some(physical)) = (Ppi::new(black_box(27)), PhysicalIntId::new(black_box(27))) {
+        black_box(gic.raise_hardware(vcpu, ppi, physical).is_ok());
+        black_box(gic.lower_hardware(vcpu, ppi).is_ok());
+    }
     black_box(gic.take_deactivation(vcpu).is_some());
     black_box(gic.take_kicks());
     gic.load(vcpu, &mut lists);

@@ -47,12 +47,12 @@ impl GuestMemory for Memory {
         black_box(range);
     }
 
-    fn map(&mut self, at: GuestAddr, frame: &u64, mapping: Mapping) -> Result<(), ErrorKind> {
-        opaque((at, *frame, mapping))
+    fn map(&mut self, at: GuestAddr, frames: &[u64], mapping: Mapping) -> Result<(), ErrorKind> {
+        opaque((at, frames.len(), mapping))
     }
 
-    fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
-        black_box((at, size));
+    fn unmap(&mut self, range: GuestRange) {
+        black_box(range);
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<Page, ErrorKind> {

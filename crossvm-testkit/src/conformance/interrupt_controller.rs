@@ -29,6 +29,14 @@ fn set<C: GuestCpu>(cpu: &mut C, irq: Irq, level: Level) {
     cpu.set_level(irq, level).expect("the line exists");
 }
 
+/// Takes the one interrupt that clause 4 allows to have been on its way when the line fell.
+fn settle<C: GuestCpu>(cpu: &mut C, irq: Irq) {
+    if let Some(stray) = cpu.acknowledge() {
+        assert_eq!(stray, irq, "clause 4: another line's interrupt");
+        cpu.end(irq);
+    }
+}
+
 /// Clause 1.
 pub fn clause_1_the_level_stays<C: GuestCpu>(cpu: &mut C) {
     let irq = cpu.line();
@@ -39,6 +47,7 @@ pub fn clause_1_the_level_stays<C: GuestCpu>(cpu: &mut C) {
     assert_eq!(cpu.acknowledge(), None, "clause 1: setting a level to what it is has no effect");
     set(cpu, irq, Level::Low);
     cpu.end(irq);
+    settle(cpu, irq);
     assert_eq!(cpu.acknowledge(), None, "clause 1: two high levels and one low are low");
 }
 
@@ -68,6 +77,7 @@ pub fn clause_3_a_line_raised_while_disabled_interrupts_when_enabled<C: GuestCpu
     cpu.set_enabled(irq, false);
     set(cpu, irq, Level::Low);
     cpu.end(irq);
+    settle(cpu, irq);
     set(cpu, irq, Level::High);
     set(cpu, irq, Level::Low);
     cpu.set_enabled(irq, true);
@@ -80,7 +90,8 @@ pub fn clause_4_a_low_line_causes_no_interrupt<C: GuestCpu>(cpu: &mut C) {
     cpu.set_enabled(irq, true);
     set(cpu, irq, Level::High);
     set(cpu, irq, Level::Low);
-    assert_eq!(cpu.acknowledge(), None, "clause 4");
+    settle(cpu, irq);
+    assert_eq!(cpu.acknowledge(), None, "clause 4: at most one interrupt was on its way");
 }
 
 /// Clause 5.

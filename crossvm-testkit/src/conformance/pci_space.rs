@@ -198,13 +198,13 @@ pub fn clause_6_reset_is_power_on<P: PciSpace>(space: &mut P) {
 /// Clause 7.
 pub fn clause_7_remove_frees<P: PciSpace>(space: &mut P) {
     let bdf = space.insert(function(32)).expect("room");
-    let places = decoded(space, bdf);
     space.remove(bdf).expect("it is there");
     assert_eq!(space.read(bdf, dword(0)), u32::MAX, "clause 7");
     assert_eq!(space.remove(bdf).map_err(|error| error.kind()), Err(ErrorKind::NotFound), "clause 7");
-    for irq in 40..48 {
+    // More often than there are numbers: what is not freed runs out.
+    for irq in 40..340 {
         let again = space.insert(function(irq)).expect("clause 7: room again");
-        assert_eq!((again, decoded(space, again)), (bdf, places.clone()), "clause 7");
+        assert_eq!(decoded(space, again).len(), 2, "clause 7");
         space.remove(again).expect("it is there");
     }
 }

@@ -194,9 +194,11 @@ impl<P: Platform> GuestMemory for Stage2<P> {
         self.regions.retain(|region| *region != (range, GuestRegion::Window));
     }
 
-    fn map(&mut self, at: GuestAddr, frame: &Frame, mapping: Mapping) -> Result<(), Stage2Error> {
-        let range = GuestRange::new(at, mapping.size.bytes()).ok_or(Stage2Error::OutOfRange)?;
-        if !at.is_aligned(mapping.size.bytes()) {
+    fn map(&mut self, at: GuestAddr, frames: &[Frame], mapping: Mapping) -> Result<(), Stage2Error> {
+        let size = mapping.size.bytes();
+        let count = u64::try_from(frames.len()).ok().and_then(|count| count.checked_mul(size));
+        let range = count.and_then(|bytes| GuestRange::new(at, bytes)).ok_or(Stage2Error::OutOfRange)?;
+        if !at.is_aligned(size) {
             return Err(Stage2Error::Map(MapError::Misaligned));
         }
         if !self.regions.iter().any(|(window, region)| *region == GuestRegion::Window && window.covers(range)) {
@@ -206,16 +208,24 @@ impl<P: Platform> GuestMemory for Stage2<P> {
             Rights::Read => Stage2Attributes::Read,
             Rights::ReadWrite => Stage2Attributes::ReadWrite,
         };
-        self.tables.map(at.get(), frame.0, range.size(), attributes.into()).map_err(Stage2Error::Map)?;
+        let mut next = at;
+        for frame in frames {
+            if let Err(error) = self.tables.map(next.get(), frame.0, size, attributes.into()) {
+                // The guest may have seen those before it already.
+                if let Some(done) = next.offset_from(at).and_then(|bytes| GuestRange::new(at, bytes)) {
+                    self.unmap(done);
+                }
+                return Err(Stage2Error::Map(error));
+            }
+            next = next.checked_add(size).unwrap_or(next);
+        }
         self.platform.publish_tables();
         Ok(())
     }
 
-    fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
-        self.tables.unmap(at.get(), size.bytes());
-        if let Some(range) = GuestRange::new(at, size.bytes()) {
-            self.platform.invalidate_stage2(range);
-        }
+    fn unmap(&mut self, range: GuestRange) {
+        self.tables.unmap(range.start().get(), range.size());
+        self.platform.invalidate_stage2(range);
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<Stage2EventPage<P>, Stage2Error> {
@@ -295,14 +305,14 @@ mod tests {
         fn release(&mut self, range: GuestRange) {
             self.stage2.release(range);
         }
-        fn map(&mut self, at: GuestAddr, frame: &Frame, mapping: Mapping) -> Result<(), Stage2Error> {
-            self.stage2.map(at, frame, mapping)
+        fn map(&mut self, at: GuestAddr, frames: &[Frame], mapping: Mapping) -> Result<(), Stage2Error> {
+            self.stage2.map(at, frames, mapping)
         }
-        fn unmap(&mut self, at: GuestAddr, size: FrameSize) {
+        fn unmap(&mut self, range: GuestRange) {
             let before = self.platform.invalidated().len();
-            self.stage2.unmap(at, size);
+            self.stage2.unmap(range);
             let invalidated = self.platform.invalidated();
-            assert_eq!(invalidated[before..], [GuestRange::new(at, size.bytes()).unwrap()], "no translation survives");
+            assert_eq!(invalidated[before..], [range], "no translation survives");
         }
         fn create_event_page(&mut self, size: FrameSize) -> Result<Self::EventPage, Stage2Error> {
             self.stage2.create_event_page(size)
@@ -348,7 +358,7 @@ mod tests {
         let frame = seen.new_frame(FrameSize::KIB_4);
         let mapping = Mapping { size: FrameSize::KIB_4, rights: Rights::ReadWrite, memory_type: crossvm_core::MemoryType::WriteBack };
         for at in [RAM.0, DEVICE.0, 0x1000_0000, !0xfff] {
-            assert!(seen.map(GuestAddr::new(at), &frame, mapping).is_err(), "{at:#x}");
+            assert!(seen.map(GuestAddr::new(at), &[frame], mapping).is_err(), "{at:#x}");
         }
         assert_eq!(seen.guest_load(GuestAddr::new(DEVICE.0)), None);
         assert_eq!(seen.stage2.add_device(range((0x4010_0000, 0x1000))), Err(Stage2Error::Taken(range(RAM))));

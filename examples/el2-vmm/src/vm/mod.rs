@@ -62,6 +62,8 @@ pub struct Vm<P: Platform> {
     bars: report::BarTable,
     moves: Limited,
     complaints: Limited,
+    /// A backend has failed: lines or mappings may not be where they must be.
+    behind: bool,
 }
 
 /// What a VM is made of.
@@ -155,6 +157,7 @@ impl<P: Platform> Vm<P> {
             bars: report::BarTable::new(),
             moves: Limited::new(MOVE_RECORDS),
             complaints: Limited::new(COMPLAINTS),
+            behind: false,
         })
     }
 
@@ -232,6 +235,10 @@ impl<P: Platform> Vm<P> {
         let events = self.mailbox.take();
         if events != EventSet::EMPTY && self.connections.consume(&mut self.backend, events).is_err() {
             self.complain(format_args!("an event could not raise its line"));
+            self.behind = true;
+        }
+        if self.behind {
+            self.behind = self.connections.refresh(&mut self.backend).is_err();
         }
         while self.uart.can_receive()
             && let Some(byte) = self.mailbox.next_input()

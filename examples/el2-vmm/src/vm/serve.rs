@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crossvm_core::{GuestAccess, GuestAddr, GuestRange, Outcome, Width};
+use crossvm_core::{GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Width};
 
 use super::Vm;
 use crate::exit::spec::{Syndrome, SystemRegisterIss};
@@ -250,6 +250,7 @@ impl<P: Platform> Vm<P> {
         let Some(effect) = map::ECAM.write(&mut self.backend.pci, at, width, value) else { return };
         if let Err(error) = self.connections.apply(&mut self.backend, effect) {
             self.complain(format_args!("{error}"));
+            self.behind = true;
         }
         self.report_moves();
     }
@@ -263,7 +264,11 @@ impl<P: Platform> Vm<P> {
             // No function answers: the bridge gives all ones (PCI Express 3.0, §2.3.2).
             Ok(Outcome::NotOurs) => Served::Value(u64::MAX),
             // The device tells its guest in its own way: the DROPPED register.
-            Err(_) => Served::Done,
+            Err(ServeError::Notify(_)) => Served::Done,
+            Err(ServeError::Line(_)) => {
+                self.behind = true;
+                Served::Done
+            }
         }
     }
 }
