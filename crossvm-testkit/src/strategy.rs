@@ -27,6 +27,8 @@ pub enum Step {
     Consume(EventSet),
     /// The guest reboots.
     Reset,
+    /// The VMM removes the connection of this number (modulo how many there are), or installs it again where it is removed.
+    Toggle(usize),
 }
 
 /// An access without its address.
@@ -132,5 +134,6 @@ pub fn step(window: GuestRange) -> impl Strategy<Value = Step> {
         1 => (address, access_kind()).prop_map(|(at, kind)| Step::Access(kind.at(GuestAddr::new(at)))),
         5 => prop_oneof![4 => 0u64..64, 1 => any::<u64>()].prop_map(|word| Step::Consume(EventSet::from_word(word))),
         1 => Just(Step::Reset),
+        1 => (0usize..8).prop_map(Step::Toggle),
     ]
 }

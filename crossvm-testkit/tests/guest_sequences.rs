@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{Connections, Vm, four, vm};
 use crossvm_core::{
-    BarIndex, Config, ConfigAccess, ConfigEffect, ConnectionId, EventSet, GuestAddr, GuestRange, Level, Outcome, PciSpace, Rights, Width,
+    BarIndex, Config, ConfigAccess, ConfigEffect, ConnectionId, EventSet, GuestAddr, GuestRange, Outcome, PciSpace, Rights, Width,
 };
 use crossvm_testkit::strategy::{Step, step};
 use crossvm_testkit::{Doorbell, FakeBus, RAM, WINDOW, range};
@@ -18,20 +18,42 @@ struct World {
     connections: Connections,
     doorbell: Doorbell,
     model: FakeBus,
-    /// COUNT of each connection, by the plainest arithmetic.
-    counts: BTreeMap<ConnectionId, u32>,
+    /// COUNT of each connection that is installed, by its event's bit, by the plainest arithmetic.
+    counts: BTreeMap<usize, u32>,
 }
 
 impl World {
     fn new() -> Self {
-        let (mut vm, mut connections, doorbell) = (vm(), Connections::new(Config::default()), Doorbell::default());
-        let ids = connections.install(&mut vm, four(|event| doorbell.notifier(event))).unwrap();
-        // The model gets the same functions: installing on it fills it the same way.
-        let mut model = FakeBus::new(range(WINDOW));
-        for id in &ids {
-            model.insert(function_of(&vm, &connections, *id)).unwrap();
+        let (connections, model) = (Connections::new(Config::default()), FakeBus::new(range(WINDOW)));
+        let mut world = Self { vm: vm(), connections, doorbell: Doorbell::default(), model, counts: BTreeMap::new() };
+        (0..4).for_each(|bit| world.toggle(bit));
+        world
+    }
+
+    fn toggle(&mut self, bit: usize) {
+        if self.counts.remove(&bit).is_some() {
+            let id = self.connections.connections().find(|id| self.bit(*id) == bit).unwrap();
+            let bdf = self.connections.status(id).unwrap().bdf;
+            self.connections.remove(&mut self.vm, id).unwrap().unwrap().uncovered.unwrap();
+            self.model.remove(bdf).unwrap();
+        } else {
+            let specification = four(|event| self.doorbell.notifier(event)).swap_remove(bit);
+            let id = self.connections.install(&mut self.vm, [specification]).unwrap()[0];
+            self.counts.insert(bit, 0);
+            // The model gets the same function, and puts it at the same place.
+            let bdf = self.model.insert(function_of(&self.vm, &self.connections, id)).unwrap();
+            assert_eq!(bdf, self.connections.status(id).unwrap().bdf);
         }
-        Self { vm, connections, doorbell, model, counts: ids.into_iter().map(|id| (id, 0)).collect() }
+    }
+
+    /// The event's bit of a connection of `common::four`: its position there.
+    fn bit(&self, id: ConnectionId) -> usize {
+        let name = self.connections.status(id).unwrap().name;
+        ["small", "large", "pair", "bell"].iter().position(|known| *known == name.as_str()).unwrap()
+    }
+
+    fn installed(&self) -> u64 {
+        self.counts.keys().fold(0, |word, bit| word | 1 << bit)
     }
 
     fn apply(&mut self, effect: Option<ConfigEffect>) {
@@ -52,7 +74,8 @@ impl World {
             }
             Step::AtBar { connection, bar, offset, access } => {
                 let ids: Vec<_> = self.connections.connections().collect();
-                let status = self.connections.status(ids[connection % ids.len()]).unwrap();
+                let Some(id) = ids.get(connection % ids.len().max(1)) else { return };
+                let status = self.connections.status(*id).unwrap();
                 if let Some(at) = status.bars[bar % status.bars.len()].mapped_at.and_then(|at| at.checked_add(offset)) {
                     self.access(access.at(at));
                 }
@@ -60,9 +83,9 @@ impl World {
             Step::Access(access) => self.access(access),
             Step::Consume(events) => {
                 let unknown = self.connections.consume(&mut self.vm, events).unwrap();
-                assert_eq!(unknown.word(), events.word() & !0b1111);
-                for (id, count) in &mut self.counts {
-                    if events.word() >> id.index() & 1 == 1 {
+                assert_eq!(unknown.word(), events.word() & !self.installed());
+                for (bit, count) in &mut self.counts {
+                    if events.word() >> bit & 1 == 1 {
                         *count = count.saturating_add(1);
                     }
                 }
@@ -74,6 +97,7 @@ impl World {
                     self.model.reset(bdf);
                 }
             }
+            Step::Toggle(number) => self.toggle(number % 4),
         }
     }
 
@@ -84,14 +108,15 @@ impl World {
         let outcome = self.connections.handle(&mut self.vm, access).unwrap();
         let emitted = self.doorbell.take();
         match outcome {
-            Outcome::Emitted(id) => assert_eq!(emitted, EventSet::from_word(1 << id.index())),
+            Outcome::Emitted(id) => assert_eq!(emitted, EventSet::from_word(1 << self.bit(id))),
             _ => assert!(emitted.is_empty(), "{outcome:?} emitted"),
         }
         let Outcome::Written(id) = outcome else { return };
         let events = self.connections.status(id).unwrap().bars[0].mapped_at.unwrap();
         let crossvm_core::GuestAccess::Write { at, width, value } = access else { panic!("{access} wrote a register") };
         let value = u32::try_from(value & width.mask() & 0xffff_ffff).unwrap();
-        let count = self.counts.get_mut(&id).unwrap();
+        let bit = self.bit(id);
+        let count = self.counts.get_mut(&bit).unwrap();
         match at.offset_from(events).unwrap() {
             0x04 => *count = value,
             0x48 => *count = count.saturating_sub(value),
@@ -116,7 +141,7 @@ impl World {
         let mut levels: BTreeMap<_, bool> = BTreeMap::new();
         for id in self.connections.connections() {
             let status = self.connections.status(id).unwrap();
-            assert_eq!(status.count, self.counts[&id], "COUNT of {}", status.name);
+            assert_eq!(status.count, self.counts[&self.bit(id)], "COUNT of {}", status.name);
             let (sizes, rights) = layout(status.name.as_str());
             for (index, (size, rights)) in sizes.iter().zip(rights).enumerate() {
                 if let Some(at) = self.model.decoded(status.bdf, BarIndex::ALL[index]) {
@@ -131,9 +156,10 @@ impl World {
         }
         expected.sort_by_key(|(range, _)| range.start());
         assert_eq!(mapped, expected, "mapped is not what is decoded");
-        for (irq, high) in levels {
-            assert_eq!(self.vm.interrupts.level(irq), Level::from_asserted(high), "line {irq}");
-        }
+        let expected: Vec<_> = levels.into_iter().filter(|(_, high)| *high).map(|(irq, _)| irq).collect();
+        assert_eq!(self.vm.interrupts.high().collect::<Vec<_>>(), expected, "lines that are high");
+        let reserved = if self.counts.is_empty() { vec![] } else { vec![window] };
+        assert_eq!(self.vm.memory.reserved(), reserved, "the window is reserved while there is a connection");
     }
 
     /// Interrupt status is the one thing that the model of the bus cannot know: the VMM sets it.
