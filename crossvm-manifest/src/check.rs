@@ -2,14 +2,22 @@
 
 use core::fmt;
 
-use crate::{Peer, Topology};
+use crate::{NameRule, Peer, Topology};
 
 /// Why a topology cannot be composed. The indices are positions in the topology's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A name is empty or holds something else than printable ASCII.
-    Name,
+    /// The name of a VM or component breaks [`NameRule::Peer`].
+    PeerName {
+        /// The VM or component.
+        peer: Peer,
+    },
+    /// The name of a connection breaks [`NameRule::Connection`].
+    ConnectionName {
+        /// The connection.
+        connection: usize,
+    },
     /// Two VMs or components have the same name.
     SameName,
     /// Two connections of one VM have the same name.
@@ -37,12 +45,19 @@ pub enum Problem {
         /// The connection.
         connection: usize,
     },
+    /// Neither end is a VM. A component acts when a VM has emitted; for what another component emits nobody would run it.
+    NoVm {
+        /// The connection.
+        connection: usize,
+    },
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name => write!(f, "every name needs at least one character, all of them printable ASCII"),
+            Self::PeerName { peer: Peer::Vm(index) } => write!(f, "VM {index}: {}", NameRule::Peer),
+            Self::PeerName { peer: Peer::Component(index) } => write!(f, "component {index}: {}", NameRule::Peer),
+            Self::ConnectionName { connection } => write!(f, "connection {connection}: {}", NameRule::Connection),
             Self::SameName => write!(f, "two VMs or components have the same name"),
             Self::SameConnectionName { connection } => {
                 write!(f, "connection {connection}: another connection of the same VM or component has this name")
@@ -51,6 +66,7 @@ impl fmt::Display for Problem {
             Self::Size { connection } => write!(f, "connection {connection}: the size must be a positive multiple of 4 KiB"),
             Self::UnknownPeer { connection } => write!(f, "connection {connection}: an end names a VM or component that does not exist"),
             Self::Loop { connection } => write!(f, "connection {connection}: both ends are the same"),
+            Self::NoVm { connection } => write!(f, "connection {connection}: neither end is a VM; one must be, components only answer VMs"),
         }
     }
 }
@@ -63,12 +79,14 @@ impl Topology {
     /// # Errors
     /// The first [`Problem`] found.
     pub fn check(&self) -> Result<(), Problem> {
-        let names = || self.vms.iter().map(|vm| &vm.name).chain(self.components.iter().map(|component| &component.name));
-        for (index, name) in names().enumerate() {
-            if !well_formed(name) {
-                return Err(Problem::Name);
+        let vms = || (0u8..).map(Peer::Vm).zip(self.vms.iter().map(|vm| &vm.name));
+        let components = || (0u8..).map(Peer::Component).zip(self.components.iter().map(|component| &component.name));
+        let names = || vms().chain(components());
+        for (index, (peer, name)) in names().enumerate() {
+            if !NameRule::Peer.admits(name) {
+                return Err(Problem::PeerName { peer });
             }
-            if names().take(index).any(|earlier| earlier == name) {
+            if names().take(index).any(|(_, earlier)| earlier == name) {
                 return Err(Problem::SameName);
             }
         }
@@ -85,8 +103,8 @@ impl Topology {
 
     fn check_connection(&self, index: usize) -> Result<(), Problem> {
         let Some(connection) = self.connections.get(index) else { return Ok(()) };
-        if !well_formed(&connection.name) {
-            return Err(Problem::Name);
+        if !NameRule::Connection.admits(&connection.name) {
+            return Err(Problem::ConnectionName { connection: index });
         }
         if connection.size == 0 || !connection.size.is_multiple_of(4 << 10) {
             return Err(Problem::Size { connection: index });
@@ -97,6 +115,9 @@ impl Topology {
         }
         if one == other {
             return Err(Problem::Loop { connection: index });
+        }
+        if let [Peer::Component(_), Peer::Component(_)] = [one, other] {
+            return Err(Problem::NoVm { connection: index });
         }
         let shares_end = |peer: Peer| peer == one || peer == other;
         let same = self
@@ -113,8 +134,4 @@ impl Topology {
             Peer::Component(index) => usize::from(index) < self.components.len(),
         }
     }
-}
-
-fn well_formed(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }

@@ -27,10 +27,12 @@
 
 mod check;
 mod compact;
+mod name;
 mod topology;
 
 pub use check::Problem;
 pub use compact::{Error, FORMAT_VERSION};
+pub use name::{NameRule, VMM_NAME};
 pub use topology::{
     Component, ComponentKind, Connection, End, Image, MAX_COMMAND_LINE, MAX_COMPONENTS, MAX_CONNECTIONS, MAX_NAME, MAX_VMS, Peer, Rights,
     Topology, Vm, text,

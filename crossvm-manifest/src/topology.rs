@@ -30,7 +30,7 @@ pub struct Topology {
 /// One virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
-    /// Name on the console and in reports.
+    /// Name on the console and in reports, see [`NameRule::Peer`](crate::NameRule::Peer).
     pub name: String<MAX_NAME>,
     /// Guest RAM in bytes, a multiple of 2 MiB.
     pub memory: u64,
@@ -54,7 +54,7 @@ pub struct Image {
 /// A native component: a peer of guests that runs beside the VMM, without a kernel of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
-    /// Name in reports.
+    /// Name in reports, see [`NameRule::Peer`](crate::NameRule::Peer).
     pub name: String<MAX_NAME>,
     /// What it does.
     pub kind: ComponentKind,
@@ -72,11 +72,11 @@ pub enum ComponentKind {
 /// A connection: one dataport and events both ways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Name that both ends see.
+    /// Name that both ends see, see [`NameRule::Connection`](crate::NameRule::Connection).
     pub name: String<MAX_NAME>,
     /// Size of the dataport in bytes, a multiple of 4 KiB.
     pub size: u64,
-    /// The two ends.
+    /// The two ends: at least one is a VM.
     pub ends: [End; 2],
 }
 

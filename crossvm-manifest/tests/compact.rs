@@ -1,6 +1,6 @@
 //! The compact form and the check: what goes in comes out, and nothing else does.
 
-use crossvm_manifest::{Component, ComponentKind, Connection, End, Error, Image, Peer, Problem, Rights, Topology, Vm, text};
+use crossvm_manifest::{Component, ComponentKind, Connection, End, Error, Image, NameRule, Peer, Problem, Rights, Topology, Vm, text};
 use proptest::prelude::*;
 
 fn vm(name: &str) -> Vm {
@@ -40,8 +40,9 @@ fn every_problem_is_found_before_anything_is_encoded() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(problem(|t| t.vms[0].name.clear()), Problem::Name);
-    assert_eq!(problem(|t| t.connections[0].name = text("a\u{7f}").unwrap()), Problem::Name);
+    assert_eq!(problem(|t| t.vms[1].name = text("vmm").unwrap()), Problem::PeerName { peer: Peer::Vm(1) });
+    assert_eq!(problem(|t| t.components[0].name = text("vmm").unwrap()), Problem::PeerName { peer: Peer::Component(0) });
+    assert_eq!(problem(|t| t.connections[2].name = text("a b").unwrap()), Problem::ConnectionName { connection: 2 });
     assert_eq!(problem(|t| t.vms[1].name = text("mirror").unwrap()), Problem::SameName);
     assert_eq!(problem(|t| t.vms[1].memory = 0), Problem::Memory { vm: 1 });
     assert_eq!(problem(|t| t.vms[0].memory += 4096), Problem::Memory { vm: 0 });
@@ -50,7 +51,40 @@ fn every_problem_is_found_before_anything_is_encoded() {
     assert_eq!(problem(|t| t.connections[1].ends[0].peer = Peer::Vm(2)), Problem::UnknownPeer { connection: 1 });
     assert_eq!(problem(|t| t.connections[1].ends[1].peer = Peer::Component(1)), Problem::UnknownPeer { connection: 1 });
     assert_eq!(problem(|t| t.connections[1].ends[1].peer = Peer::Vm(0)), Problem::Loop { connection: 1 });
+    let without_vm = |t: &mut Topology| {
+        t.components.push(Component { name: text("other").unwrap(), kind: ComponentKind::Reverse }).unwrap();
+        t.connections[0].ends[0].peer = Peer::Component(1);
+    };
+    assert_eq!(problem(without_vm), Problem::NoVm { connection: 0 });
     assert_eq!(problem(|t| t.connections[2].name = text("bulk").unwrap()), Problem::SameConnectionName { connection: 2 });
+}
+
+#[test]
+fn a_name_cannot_pass_for_the_vmm_a_time_stamp_or_the_end_of_a_prefix() {
+    for good in ["a", "vm0", "Z-9_", "vmm0", "VMM"] {
+        assert!(NameRule::Peer.admits(good), "{good}");
+    }
+    for bad in ["", "vmm", "0vm", "-a", "_a", "a b", " a", "a]", "a=b", "a.b", "a\n", "\u{e4}", "a\u{e4}"] {
+        assert!(!NameRule::Peer.admits(bad), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_name_of_a_connection_is_one_word_of_a_record() {
+    for good in ["a", "0", "vmm", "a=b", "!~", "in[0].left"] {
+        assert!(NameRule::Connection.admits(good), "{good}");
+    }
+    for bad in ["", " ", "a b", "a\t", "a\n", "a\0", "a\u{7f}", "a\u{e4}"] {
+        assert!(!NameRule::Connection.admits(bad), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_problem_with_a_name_tells_whose_and_the_rule() {
+    let vm = Problem::PeerName { peer: Peer::Vm(3) }.to_string();
+    assert!(vm.starts_with("VM 3: the name of a VM or component starts with a letter") && vm.contains("not `vmm`"), "{vm}");
+    assert!(Problem::PeerName { peer: Peer::Component(1) }.to_string().starts_with("component 1: the name"));
+    assert!(Problem::ConnectionName { connection: 2 }.to_string().starts_with("connection 2: the name of a connection is one or more"));
 }
 
 #[test]
