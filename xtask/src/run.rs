@@ -52,6 +52,7 @@ pub(crate) struct Arguments {
         value_parser = flags::vm,
         help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline=\"TEXT\"]; may be repeated",
         long_help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline=\"TEXT\"]; may be repeated.\n\n\
+            NAME starts with a letter, goes on with letters, digits, `_` and `-`, and is not `vmm`.\n\n\
             Without `kernel` it runs Debian's kernel, with a shell in our initial RAM disk where `initrd` is not given either."
     )]
     vms: Vec<flags::Vm>,

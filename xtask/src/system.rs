@@ -104,10 +104,20 @@ impl System {
 
     /// A problem with names in place of positions.
     fn explain(&self, problem: crossvm_manifest::Problem) -> String {
-        use crossvm_manifest::Problem;
-        let connection =
-            |index: usize| self.connections.get(index).map_or_else(|| index.to_string(), |connection| format!("`{}`", connection.name));
+        use crossvm_manifest::{NameRule, Problem};
+        let connection = |index: usize| {
+            self.connections.get(index).map_or_else(|| index.to_string(), |connection| format!("`{}`", connection.name.escape_debug()))
+        };
         match problem {
+            Problem::PeerName { peer: Peer::Vm(index) } => {
+                let name = self.vms.get(usize::from(index)).map_or("?", |vm| vm.name.as_str());
+                format!("VM `{}`: {}", name.escape_debug(), NameRule::Peer)
+            }
+            Problem::PeerName { peer: Peer::Component(index) } => {
+                let name = self.components.get(usize::from(index)).map_or("?", |component| component.name.as_str());
+                format!("component `{}`: {}", name.escape_debug(), NameRule::Peer)
+            }
+            Problem::ConnectionName { connection: index } => format!("connection {}: {}", connection(index), NameRule::Connection),
             Problem::Memory { vm } => {
                 let name = self.vms.get(vm).map_or("?", |vm| vm.name.as_str());
                 format!("VM `{name}`: the memory must be a positive multiple of 2 MiB")
@@ -116,6 +126,9 @@ impl System {
                 format!("connection {}: the size must be a positive multiple of 4 KiB", connection(index))
             }
             Problem::Loop { connection: index } => format!("connection {}: both ends are the same", connection(index)),
+            Problem::NoVm { connection: index } => {
+                format!("connection {}: neither end is a VM; one must be, components only answer VMs", connection(index))
+            }
             Problem::SameConnectionName { connection: index } => {
                 format!("connection {}: one of its ends has another connection of this name", connection(index))
             }
@@ -178,5 +191,18 @@ mod tests {
             system.vms[1].name = "a".to_owned();
         });
         assert!(twice.contains("same name"));
+        let rule = crossvm_manifest::NameRule::Peer;
+        assert_eq!(error(|system| system.vms[0].name = "vmm".to_owned()), format!("VM `vmm`: {rule}"));
+        let component = error(|system| {
+            system.connections.clear();
+            system.components[0].name = "a]".to_owned();
+        });
+        assert_eq!(component, format!("component `a]`: {rule}"));
+        assert!(error(|system| system.connections[0].name = "a b".to_owned()).starts_with("connection `a b`: the name of a connection"));
+        let without_vm = error(|system| {
+            system.components.push(ComponentSpec { name: "other".to_owned(), kind: ComponentKind::Reverse });
+            system.connections[0].ends[0].peer = "other".to_owned();
+        });
+        assert_eq!(without_vm, "connection `wire`: neither end is a VM; one must be, components only answer VMs");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crossvm_manifest::{ComponentKind, Rights};
+use crossvm_manifest::{ComponentKind, NameRule, Rights};
 
 use crate::system::{ComponentSpec, ConnectionSpec, EndSpec};
 
@@ -23,7 +23,7 @@ pub(super) struct Vm {
 pub(super) fn vm(text: &str) -> Result<Vm, String> {
     let mut parts = Parts::parse(text, &["name", "memory", "kernel", "initrd", "cmdline"])?;
     Ok(Vm {
-        name: parts.required("name")?,
+        name: named(NameRule::Peer, parts.required("name")?)?,
         memory: parts.take("memory").map_or(Ok(DEFAULT_MEMORY), |text| size("memory", &text))?,
         kernel: parts.take("kernel").map(PathBuf::from),
         initrd: parts.take("initrd").map(PathBuf::from),
@@ -34,9 +34,12 @@ pub(super) fn vm(text: &str) -> Result<Vm, String> {
 /// Reads the value of `--component`.
 pub(super) fn component(text: &str) -> Result<ComponentSpec, String> {
     let (name, kind) = text.split_once('=').ok_or("it must be NAME=KIND, for example mirror=reverse")?;
+    if name.is_empty() {
+        return Err("the name in front of `=` is missing".to_owned());
+    }
+    let name = named(NameRule::Peer, name.to_owned())?;
     match kind {
-        _ if name.is_empty() => Err("the name in front of `=` is missing".to_owned()),
-        "reverse" => Ok(ComponentSpec { name: name.to_owned(), kind: ComponentKind::Reverse }),
+        "reverse" => Ok(ComponentSpec { name, kind: ComponentKind::Reverse }),
         other => Err(format!("there is no kind `{other}` of component; the only one is `reverse`")),
     }
 }
@@ -44,7 +47,7 @@ pub(super) fn component(text: &str) -> Result<ComponentSpec, String> {
 /// Reads the value of `--connect`.
 pub(super) fn connection(text: &str) -> Result<ConnectionSpec, String> {
     let mut parts = Parts::parse(text, &["name", "a", "b", "size", "a-rights", "b-rights"])?;
-    let name = parts.required("name")?;
+    let name = named(NameRule::Connection, parts.required("name")?)?;
     let size = size("size", &parts.required("size")?)?;
     let mut end = |peer: &str, rights: &str| {
         let peer = parts.required(peer)?;
@@ -56,6 +59,11 @@ pub(super) fn connection(text: &str) -> Result<ConnectionSpec, String> {
         Ok(EndSpec { peer, rights })
     };
     Ok(ConnectionSpec { name, size, ends: [end("a", "a-rights")?, end("b", "b-rights")?] })
+}
+
+/// The name if it keeps the rule. Checked here too, not with the topology alone, so that the error comes at once and names the flag.
+fn named(rule: NameRule, name: String) -> Result<String, String> {
+    if rule.admits(&name) { Ok(name) } else { Err(format!("`{}`: {rule}", name.escape_debug())) }
 }
 
 /// A list of KEY=VALUE, where double quotes protect commas.
@@ -150,5 +158,18 @@ mod tests {
         assert!(component("m=echo").unwrap_err().contains("no kind `echo`"));
         assert!(connection("name=w,a=x,b=y,size=1M,a-rights=wo").unwrap_err().contains("`a-rights=wo`"));
         assert_eq!(connection("name=w,a=x,size=1M").unwrap_err(), "`b=` is missing");
+        assert_eq!(component("=reverse").unwrap_err(), "the name in front of `=` is missing");
+    }
+
+    #[test]
+    fn names_keep_the_rule_of_what_they_name() {
+        for error in [vm("name=vmm").unwrap_err(), component("vmm=reverse").unwrap_err()] {
+            assert!(error.starts_with("`vmm`: the name of a VM or component starts with a letter"), "{error}");
+        }
+        assert!(vm("name=a b").unwrap_err().starts_with("`a b`: "));
+        assert!(vm("name=0").unwrap_err().starts_with("`0`: "));
+        let error = connection("name=a b,a=x,b=y,size=1M").unwrap_err();
+        assert!(error.starts_with("`a b`: the name of a connection"), "{error}");
+        assert!(connection("name=0.left,a=x,b=y,size=1M").is_ok());
     }
 }
