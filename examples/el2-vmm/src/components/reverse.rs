@@ -6,11 +6,14 @@ use crossvm_core::{EventSet, Notifier};
 use heapless::Vec;
 
 use super::{Component, Port};
-use crate::host::{HostAddr, HostRange};
+use crate::host::{HostRange, PhysicalMemory};
 use crate::platform::Platform;
 
 /// Most connections of one component: one for each event id.
 const MAX_PORTS: usize = crossvm_core::EventId::COUNT;
+
+/// How many bytes are fetched from memory at once while the end of a line is looked for: some cache lines.
+const STEP: usize = 512;
 
 /// On each event takes the line at offset 0 of the dataport, up to its line feed or the dataport's middle, writes it reversed, with a
 /// line feed, from the middle on, and emits.
@@ -30,15 +33,7 @@ impl<P: Platform> Component<P> for Reverse<P> {
     fn consume(&mut self, events: EventSet, platform: P) {
         for port in self.ports.iter_mut().filter(|port| events.contains(port.event)) {
             port.received = port.received.saturating_add(1);
-            let memory = port.dataport.memory();
-            let bytes = memory.bytes();
-            let (question, answer) = bytes.split_at_checked(bytes.len() / 2).unwrap_or_default();
-            // The guest may have the dataport mapped past the caches.
-            platform.clean_and_invalidate(memory.range());
-            reverse(question, answer);
-            if let Some(range) = second_half(memory.range()) {
-                platform.clean(range);
-            }
+            answer(port.dataport.memory(), platform);
             if port.emit.notify().is_ok() {
                 port.emitted = port.emitted.saturating_add(1);
             }
@@ -50,21 +45,62 @@ impl<P: Platform> Component<P> for Reverse<P> {
     }
 }
 
-/// Writes the line at the start of `question` reversed to `answer`, which is at least as long, and a line feed behind it. The line is
-/// as long as the first line feed says, wherever a hostile guest moves it afterwards.
-fn reverse(question: &[AtomicU8], answer: &[AtomicU8]) {
+/// Writes the line at the start of `memory` reversed to its middle, and a line feed behind it.
+///
+/// The guest may have the memory mapped past the caches: what is read is dropped from them first, and what was written is written back.
+/// This is done for the bytes in question alone, so that a short line costs little, however large the dataport is.
+fn answer<P: Platform>(memory: &PhysicalMemory, platform: P) {
+    let bytes = memory.bytes();
+    let middle = bytes.len() / 2;
+    let (question, answer) = bytes.split_at_checked(middle).unwrap_or_default();
     // One place of the answer is for its line feed.
     let longest = question.len().min(answer.len().saturating_sub(1));
-    let line = question.iter().take(longest).position(|byte| byte.load(Ordering::Relaxed) == b'\n').unwrap_or(longest);
-    let reversed = question.iter().take(line).rev().map(|byte| byte.load(Ordering::Relaxed));
+    let question = question.get(..longest).unwrap_or_default();
+    let line = line(question, |start, length| {
+        if let Some(range) = part(memory.range(), start, length) {
+            platform.clean_and_invalidate(range);
+        }
+    });
+    let written = part(memory.range(), middle, line.len().saturating_add(1));
+    // The cache line in which the answer ends has bytes behind it, which are written back with it: they must be the guest's latest.
+    if let Some(range) = written {
+        platform.clean_and_invalidate(range);
+    }
+    reverse(line, answer);
+    if let Some(range) = written {
+        platform.clean(range);
+    }
+}
+
+/// The line at the start of `question`, without its line feed; all of `question` where there is none. Before bytes are read, `fetch` is
+/// called with their place and number.
+fn line(question: &[AtomicU8], mut fetch: impl FnMut(usize, usize)) -> &[AtomicU8] {
+    let mut length = 0usize;
+    for step in question.chunks(STEP) {
+        fetch(length, step.len());
+        let end = step.iter().position(|byte| byte.load(Ordering::Relaxed) == b'\n');
+        length = length.saturating_add(end.unwrap_or(step.len()));
+        if end.is_some() {
+            break;
+        }
+    }
+    question.get(..length).unwrap_or_default()
+}
+
+/// Writes `line` reversed to `answer`, which is longer, and a line feed behind it. The length is that found before, whatever a hostile
+/// guest writes to the line afterwards.
+fn reverse(line: &[AtomicU8], answer: &[AtomicU8]) {
+    let reversed = line.iter().rev().map(|byte| byte.load(Ordering::Relaxed));
     for (to, from) in answer.iter().zip(reversed.chain([b'\n'])) {
         to.store(from, Ordering::Relaxed);
     }
 }
 
-fn second_half(range: HostRange) -> Option<HostRange> {
-    let half = range.size() / 2;
-    HostRange::new(HostAddr::new(range.start().get().checked_add(half)?), range.size().checked_sub(half)?)
+/// `length` bytes of `range` from `start` on; `None` where it has none there.
+fn part(range: HostRange, start: usize, length: usize) -> Option<HostRange> {
+    let start = range.start().checked_add(u64::try_from(start).ok()?)?;
+    let part = HostRange::new(start, u64::try_from(length).ok()?)?;
+    range.covers(part).then_some(part)
 }
 
 #[cfg(test)]
@@ -72,19 +108,63 @@ mod tests {
     use super::*;
     use crate::components::Seat;
     use crate::dataport::SharedMemory;
-    use crate::host::CpuId;
     use crate::host::tests::memory;
+    use crate::host::{CpuId, HostAddr};
     use crate::mail::{Mailbox, Notify};
+    use crate::platform::Text;
     use crate::platform::tests::Recorder;
-    use crossvm_core::EventId;
+    use crossvm_core::{EventId, GuestRange};
     use std::boxed::Box;
+    use std::sync::Mutex;
     use std::vec::Vec;
 
-    fn answer_to(question: &[u8], size: usize) -> Vec<u8> {
-        let cells: Vec<AtomicU8> = question.iter().copied().chain(core::iter::repeat(0x55)).take(size).map(AtomicU8::new).collect();
-        let (question, answer) = cells.split_at(size / 2);
-        reverse(question, answer);
-        answer.iter().map(|byte| byte.load(Ordering::Relaxed)).collect()
+    /// What was done, in order, as places in the dataport.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Done {
+        Fetched { start: u64, length: u64 },
+        WrittenBack { start: u64, length: u64 },
+    }
+
+    /// A platform that notes cache maintenance of the dataport.
+    #[derive(Debug, Clone, Copy)]
+    struct Caches(HostAddr, &'static Mutex<Vec<Done>>);
+
+    impl Platform for Caches {
+        fn clean(&self, range: HostRange) {
+            let start = range.start().get() - self.0.get();
+            self.1.lock().unwrap().push(Done::WrittenBack { start, length: range.size() });
+        }
+
+        fn clean_and_invalidate(&self, range: HostRange) {
+            let start = range.start().get() - self.0.get();
+            self.1.lock().unwrap().push(Done::Fetched { start, length: range.size() });
+        }
+
+        fn invalidate_stage2(&self, _range: GuestRange) {}
+        fn publish_tables(&self) {}
+        fn barrier(&self) {}
+        fn kick(&self, _cpu: CpuId) {}
+        fn print(&self, _text: Text<'_>) {}
+        fn uptime_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    /// The second half of a dataport of `size` bytes with `question` at its start, and what was done to the caches.
+    fn ask(question: &[u8], size: u64) -> (Vec<u8>, Vec<Done>) {
+        let memory = memory(size);
+        for (cell, byte) in memory.bytes().iter().zip(question.iter().copied().chain(core::iter::repeat(0x55))) {
+            cell.store(byte, Ordering::Relaxed);
+        }
+        let done: &'static Mutex<Vec<Done>> = Box::leak(Box::default());
+        answer(&memory, Caches(memory.range().start(), done));
+        let bytes = memory.bytes();
+        let half = bytes[bytes.len() / 2..].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        (half, done.lock().unwrap().clone())
+    }
+
+    fn answer_to(question: &[u8], size: u64) -> Vec<u8> {
+        ask(question, size).0
     }
 
     #[test]
@@ -93,8 +173,42 @@ mod tests {
         assert!(answer_to(b"\n", 64).starts_with(b"\n\x55"));
         // Without a line feed: as much as leaves room for one.
         assert_eq!(answer_to(b"abcd", 8), b"cba\n");
-        assert_eq!(answer_to(b"", 0), b"");
         assert_eq!(answer_to(b"a", 1), b"\n", "the half of one byte is none");
+        // The line feed at either side of a step's end.
+        for length in [STEP - 1, STEP, STEP + 1, 2 * STEP] {
+            let line: Vec<u8> = (b'0'..=b'9').cycle().take(length).collect();
+            let expected: Vec<u8> = line.iter().rev().copied().chain(*b"\n\x55").collect();
+            assert!(answer_to(&[&line[..], b"\n"].concat(), 8192).starts_with(&expected), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_caches_are_maintained_where_the_line_and_the_answer_are_and_nowhere_else() {
+        let step = STEP as u64;
+        let fetched = |start, length| Done::Fetched { start, length };
+        assert_eq!(
+            ask(b"abc\n", 8192).1,
+            [fetched(0, step), fetched(4096, 4), Done::WrittenBack { start: 4096, length: 4 }],
+            "one step for a short line"
+        );
+        let long = [&[b'x'; STEP][..], b"\n"].concat();
+        assert_eq!(
+            ask(&long, 8192).1,
+            [fetched(0, step), fetched(step, step), fetched(4096, step + 1), Done::WrittenBack { start: 4096, length: step + 1 }]
+        );
+        // No line feed: all of the first half but the place that the answer's line feed takes.
+        let (last, second) = (2047 - 3 * step, fetched(2048, 2048));
+        assert_eq!(
+            ask(b"", 4096).1,
+            [
+                fetched(0, step),
+                fetched(step, step),
+                fetched(2 * step, step),
+                fetched(3 * step, last),
+                second,
+                Done::WrittenBack { start: 2048, length: 2048 }
+            ]
+        );
     }
 
     #[test]
