@@ -5,7 +5,7 @@
 //! (`src/main.rs`, `src/bare/`) adds the instructions of EL2.
 //!
 //! ```text
-//!   guest ──trap──▶ bare::vcpu ──▶ exit::decode ──▶ Vm::serve ─┬─▶ exit::psci
+//!   guest ──trap──▶ bare::run  ──▶ exit::decode ──▶ Vm::serve ─┬─▶ exit::psci
 //!     ▲                                                        ├─▶ crossvm_arm::Vgic       GICD, GICR, ICC_SGI1R
 //!     │                                                        ├─▶ uart::Pl011             ─▶ console
 //!     │                                                        ├─▶ crossvm_pci::PciBus     ECAM ─▶ effects ─┐
@@ -31,8 +31,9 @@
 //!
 //! # What a guest can do to others
 //!
-//! A guest's accesses end in state machines that cannot panic, block or allocate. It maps nothing but its own RAM and the dataports
-//! of its connections, never executable. What it makes the VMM print is bounded. A guest that does something that no machine would
+//! A guest's accesses end in state machines that cannot panic, block or allocate. It reaches no memory but its
+//! own RAM and the dataports and event registers of its connections, and executes from its RAM alone. What it makes the VMM print is
+//! bounded. A guest that does something that no machine would
 //! answer gets the exception that hardware would give; one that does what the VMM cannot interpret is stopped, alone.
 #![no_std]
 #![cfg_attr(

@@ -1,4 +1,18 @@
-//! Architecture features beyond Armv8.0 that a guest finds in its ID registers, and that EL2 must let through.
+//! Vectors and matrices: SVE and SME, which a guest may use where the processor has them, only if EL2 lets it.
+//!
+//! A guest reads the processor's own ID registers. Of the features beyond Armv8.0 that they tell of, those that need no permission of
+//! EL2 work as they are. Of those that do, the VMM permits these and no others:
+//!
+//! | feature | permitted by |
+//! | --- | --- |
+//! | SVE, all vector lengths | CPTR_EL2.TZ, ZCR_EL2 |
+//! | SME, all vector lengths, FA64 | CPTR_EL2.TSM, SMCR_EL2; SMPRI_EL1 and TPIDR2_EL0 by HFGRTR_EL2 and HFGWTR_EL2 |
+//! | pointer authentication | HCR_EL2.APK and API, which [`super::el1`] sets |
+//!
+//! Every other feature that needs a bit of HCR_EL2, SMCR_EL2, MDCR_EL2, HFGRTR_EL2 or HFGWTR_EL2 is left off, such as memory tagging,
+//! statistical profiling, SME2's ZT0 or permission indirection. What traps of it, its registers above all, gives the guest an
+//! undefined-instruction exception, though the ID registers tell of the feature. HCRX_EL2 is not written: what it enables is as the
+//! reset left it, off in QEMU.
 //!
 //! The VMM uses no vector registers and runs one guest on a CPU, so vector and matrix state stay where they are, as floating point does.
 
@@ -54,7 +68,7 @@ const fn field(register: u64, shift: u32) -> u64 {
     (register >> shift) & 0xf
 }
 
-/// Lets the guest use what its ID registers tell it of.
+/// Lets the guest use SVE and SME where there are. Floating point never traps.
 ///
 /// # Safety
 ///
