@@ -47,8 +47,12 @@
 //!
 //! Linux maps a sysfs `resourceN_wc` as Normal non-cacheable memory on arm64, and `resourceN` as Device memory. Dataports are mapped
 //! through the first where it exists, and either is read and written in aligned words only, because Device memory faults on unaligned
-//! accesses. On processors with FEAT_S2FWB the VM monitor makes both cacheable; elsewhere the peer's view of the memory must not be
-//! cached either, or it must clean and invalidate its cache. Uncached memory is slow to read: read a value once.
+//! accesses. Uncached memory is slow to read: read a value once.
+//!
+//! On processors with FEAT_S2FWB a VM monitor may force both to be cacheable; the bundled `el2-vmm` does not. So do not count on it: a
+//! peer whose own view of the memory is cached must clean what it has written from its cache before it emits, and invalidate what it is
+//! about to read after it has taken an event. Two guests that both use this library have the same, uncached view, and `el2-vmm`'s native
+//! components do this maintenance themselves: nothing is left to do in either case.
 //!
 //! # Trust
 //!
