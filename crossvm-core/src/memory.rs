@@ -81,14 +81,11 @@ impl<T: Dataport + ?Sized> Dataport for &T {
 /// 1. `words` and `frame` are the same memory: what the VMM stores in a word is what a guest that has the frame mapped loads once
 ///    [`EventPage::published`] has been called for it, in the order of the calls. A backend whose hardware does not keep the two coherent
 ///    cleans the line there.
-/// 2. `words` covers the whole page: `size / 4` words. A new page is all zero.
+/// 2. `words` covers the whole page, of the size that it was created with. A new page is all zero.
 /// 3. Nobody but the VMM writes the page.
 pub trait EventPage {
     /// The backend's handle of the page.
     type Frame;
-
-    /// Size of the page.
-    fn size(&self) -> FrameSize;
 
     /// The page as the guest's address space maps it.
     fn frame(&self) -> &Self::Frame;

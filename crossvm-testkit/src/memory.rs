@@ -107,15 +107,10 @@ pub struct FakePage {
     words: FakeFrame,
     /// What the guest sees.
     frame: FakeFrame,
-    size: FrameSize,
 }
 
 impl EventPage for FakePage {
     type Frame = FakeFrame;
-
-    fn size(&self) -> FrameSize {
-        self.size
-    }
 
     fn frame(&self) -> &FakeFrame {
         &self.frame
@@ -261,7 +256,7 @@ impl GuestMemory for FakeMemory {
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<FakePage, ErrorKind> {
         self.event_pages += 1;
-        Ok(FakePage { words: FakeFrame::new(size), frame: FakeFrame::new(size), size })
+        Ok(FakePage { words: FakeFrame::new(size), frame: FakeFrame::new(size) })
     }
 
     fn destroy_event_page(&mut self, page: FakePage) {

@@ -77,6 +77,33 @@ fn same(bus: &PciBus<31>, model: &FakeBus) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn a_wired_number_keeps_its_line_for_functions_of_that_line() {
+    let mut bus: PciBus<31> = PciBus::new(HostBridge::default(), range(WINDOW));
+    let function = |irq| Function {
+        vendor: 0x1af4,
+        device: 0xa111,
+        revision: 1,
+        class: ClassCode { base: 5, sub: 0, interface: 0 },
+        subsystem_vendor: 0,
+        subsystem: 0,
+        interrupt: Some(Irq::new(irq)),
+        bars: [None; 6],
+    };
+    bus.wire(1, Irq::new(50)).unwrap();
+    bus.wire(1, Irq::new(50)).unwrap();
+    for (device, irq) in [(1, 51), (0, 50), (32, 50)] {
+        assert_eq!(bus.wire(device, Irq::new(irq)).map_err(|error| error.kind()), Err(crossvm_core::ErrorKind::Overlap), "{device}");
+    }
+    assert_eq!(bus.insert(function(33)).unwrap().device(), 2, "number 1 is promised to another line");
+    let wired = bus.insert(function(50)).unwrap();
+    assert_eq!(wired.device(), 1);
+    bus.remove(wired).unwrap();
+    // What a guest was told stays true; a line that nobody promised goes with its function.
+    bus.remove(Bdf::new(0, 2, 0).unwrap()).unwrap();
+    assert_eq!(bus.wires().collect::<Vec<_>>(), [(1, Irq::new(50))]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 

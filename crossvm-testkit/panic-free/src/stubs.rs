@@ -17,10 +17,6 @@ pub(crate) struct Page([AtomicU32; 1024]);
 impl EventPage for Page {
     type Frame = u64;
 
-    fn size(&self) -> FrameSize {
-        FrameSize::KIB_4
-    }
-
     fn frame(&self) -> &u64 {
         black_box(&7)
     }

@@ -87,10 +87,6 @@ pub struct Stage2EventPage<P> {
 impl<P: Platform> EventPage for Stage2EventPage<P> {
     type Frame = Frame;
 
-    fn size(&self) -> FrameSize {
-        FrameSize::KIB_4
-    }
-
     fn frame(&self) -> &Frame {
         &self.frame
     }
