@@ -2,7 +2,17 @@
 
 use core::fmt;
 
-use crate::{NameRule, Peer, Topology};
+use crate::{ComponentKind, Connection, DATAPORT_REGISTERS, Dataport, Interrupt, MAX_VCPUS, NameRule, Peer, Rights, Topology};
+
+/// Device numbers of a VM's bus that connections can have: all but the host bridge's.
+pub(crate) const DEVICE_NUMBERS: usize = 31;
+/// Connections that fit on one device number: all that share it have the same line.
+const FUNCTIONS: usize = 8;
+
+/// Whether a VM's bus has room for connections of which `own` have a line of their own and `shared` share one.
+pub(crate) const fn fits_bus(own: usize, shared: usize) -> bool {
+    own.saturating_add(shared.div_ceil(FUNCTIONS)) <= DEVICE_NUMBERS
+}
 
 /// Why a topology cannot be composed. The indices are positions in the topology's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +40,50 @@ pub enum Problem {
         /// The VM.
         vm: usize,
     },
+    /// A VM has no vCPU, or more than [`MAX_VCPUS`].
+    Vcpus {
+        /// The VM.
+        vm: usize,
+    },
     /// The size of a dataport is no positive multiple of 4 KiB.
     Size {
         /// The connection.
         connection: usize,
+        /// The dataport.
+        dataport: usize,
+    },
+    /// A dataport is larger than its BAR can be: see [`Width::most`](crate::Width::most).
+    TooLarge {
+        /// The connection.
+        connection: usize,
+        /// The dataport.
+        dataport: usize,
+    },
+    /// The dataports of a connection take more than [`DATAPORT_REGISTERS`].
+    Registers {
+        /// The connection.
+        connection: usize,
+    },
+    /// Neither end may write to a dataport: it would be zero for ever.
+    NobodyWrites {
+        /// The connection.
+        connection: usize,
+        /// The dataport.
+        dataport: usize,
+    },
+    /// The component at an end lacks a dataport or rights that its kind needs: see [`ComponentKind::needs`].
+    ComponentNeeds {
+        /// The connection.
+        connection: usize,
+        /// The dataport that is missing or may not be written.
+        dataport: usize,
+        /// The component's kind.
+        kind: ComponentKind,
+    },
+    /// A VM has more connections than its PCI bus holds with the lines they ask for.
+    BusFull {
+        /// The VM.
+        vm: usize,
     },
     /// An end names a VM or component that does not exist.
     UnknownPeer {
@@ -63,7 +113,32 @@ impl fmt::Display for Problem {
                 write!(f, "connection {connection}: another connection of the same VM or component has this name")
             }
             Self::Memory { vm } => write!(f, "VM {vm}: the memory must be a positive multiple of 2 MiB"),
-            Self::Size { connection } => write!(f, "connection {connection}: the size must be a positive multiple of 4 KiB"),
+            Self::Vcpus { vm } => write!(f, "VM {vm}: it must have 1 to {MAX_VCPUS} vCPUs"),
+            Self::Size { connection, dataport } => {
+                write!(f, "connection {connection}: the size of dataport {dataport} must be a positive multiple of 4 KiB")
+            }
+            Self::TooLarge { connection, dataport } => {
+                write!(f, "connection {connection}: dataport {dataport} is too large: 2 GiB at most, 1 TiB where it is wide")
+            }
+            Self::Registers { connection } => {
+                write!(f, "connection {connection}: there are {DATAPORT_REGISTERS} registers for dataports, and a wide one takes two")
+            }
+            Self::NobodyWrites { connection, dataport } => {
+                write!(f, "connection {connection}: neither end may write to dataport {dataport}; one must")
+            }
+            Self::ComponentNeeds { connection, dataport, kind } => {
+                let rights = if kind.needs().get(*dataport) == Some(&Rights::ReadWrite) { "read and write" } else { "read" };
+                write!(
+                    f,
+                    "connection {connection}: a component of kind `{}` must have a dataport {dataport} that it may {rights}",
+                    kind.name()
+                )
+            }
+            Self::BusFull { vm } => write!(
+                f,
+                "VM {vm}: too many connections; its PCI bus has room for {DEVICE_NUMBERS}, of which each may be replaced by {FUNCTIONS} that share \
+                 their interrupt line"
+            ),
             Self::UnknownPeer { connection } => write!(f, "connection {connection}: an end names a VM or component that does not exist"),
             Self::Loop { connection } => write!(f, "connection {connection}: both ends are the same"),
             Self::NoVm { connection } => write!(f, "connection {connection}: neither end is a VM; one must be, components only answer VMs"),
@@ -94,9 +169,21 @@ impl Topology {
             if machine.memory == 0 || !machine.memory.is_multiple_of(2 << 20) {
                 return Err(Problem::Memory { vm });
             }
+            if !(1..=MAX_VCPUS).contains(&machine.vcpus) {
+                return Err(Problem::Vcpus { vm });
+            }
         }
         for connection in 0..self.connections.len() {
             self.check_connection(connection)?;
+        }
+        for (vm, peer) in (0u8..).map(Peer::Vm).take(self.vms.len()).enumerate() {
+            let ends = |interrupt| {
+                let all = self.connections.iter().flat_map(|connection| &connection.ends);
+                all.filter(move |end| end.peer == peer && end.interrupt == interrupt).count()
+            };
+            if !fits_bus(ends(Interrupt::Own), ends(Interrupt::Shared)) {
+                return Err(Problem::BusFull { vm });
+            }
         }
         Ok(())
     }
@@ -106,8 +193,11 @@ impl Topology {
         if !NameRule::Connection.admits(&connection.name) {
             return Err(Problem::ConnectionName { connection: index });
         }
-        if connection.size == 0 || !connection.size.is_multiple_of(4 << 10) {
-            return Err(Problem::Size { connection: index });
+        for (number, dataport) in connection.dataports.iter().enumerate() {
+            check_dataport(dataport, index, number)?;
+        }
+        if connection.dataports.iter().map(|dataport| dataport.width.registers()).sum::<usize>() > DATAPORT_REGISTERS {
+            return Err(Problem::Registers { connection: index });
         }
         let [one, other] = connection.ends.map(|end| end.peer);
         if !self.exists(one) || !self.exists(other) {
@@ -119,6 +209,7 @@ impl Topology {
         if let [Peer::Component(_), Peer::Component(_)] = [one, other] {
             return Err(Problem::NoVm { connection: index });
         }
+        self.check_component(connection, index)?;
         let shares_end = |peer: Peer| peer == one || peer == other;
         let same = self
             .connections
@@ -128,10 +219,39 @@ impl Topology {
         if same { Err(Problem::SameConnectionName { connection: index }) } else { Ok(()) }
     }
 
+    /// Whether a component at an end finds the dataports that it works on.
+    fn check_component(&self, connection: &Connection, index: usize) -> Result<(), Problem> {
+        for (side, end) in connection.ends.iter().enumerate() {
+            let Peer::Component(component) = end.peer else { continue };
+            let Some(component) = self.components.get(usize::from(component)) else { continue };
+            for (number, need) in component.kind.needs().iter().enumerate() {
+                let rights = connection.dataports.get(number).and_then(|dataport| dataport.rights.get(side));
+                let enough = rights.is_some_and(|rights| *rights == Rights::ReadWrite || *need == Rights::Read);
+                if !enough {
+                    return Err(Problem::ComponentNeeds { connection: index, dataport: number, kind: component.kind });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn exists(&self, peer: Peer) -> bool {
         match peer {
             Peer::Vm(index) => usize::from(index) < self.vms.len(),
             Peer::Component(index) => usize::from(index) < self.components.len(),
         }
     }
+}
+
+fn check_dataport(dataport: &Dataport, connection: usize, number: usize) -> Result<(), Problem> {
+    if dataport.size == 0 || !dataport.size.is_multiple_of(4 << 10) {
+        return Err(Problem::Size { connection, dataport: number });
+    }
+    if dataport.size > dataport.width.most() {
+        return Err(Problem::TooLarge { connection, dataport: number });
+    }
+    if dataport.rights == [Rights::Read; 2] {
+        return Err(Problem::NobodyWrites { connection, dataport: number });
+    }
+    Ok(())
 }

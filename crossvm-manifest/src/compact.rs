@@ -5,7 +5,7 @@ use core::fmt;
 use crate::{Problem, Topology};
 
 /// Version of the compact form. A VMM refuses every other.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"crossvm\0";
 /// Magic, version (u32, little endian), length of the payload (u32, little endian).

@@ -34,6 +34,6 @@ pub use check::Problem;
 pub use compact::{Error, FORMAT_VERSION};
 pub use name::{NameRule, VMM_NAME};
 pub use topology::{
-    Component, ComponentKind, Connection, End, Image, MAX_COMMAND_LINE, MAX_COMPONENTS, MAX_CONNECTIONS, MAX_NAME, MAX_VMS, Peer, Rights,
-    Topology, Vm, text,
+    Component, ComponentKind, Connection, DATAPORT_REGISTERS, Dataport, Device, End, EventBar, Image, Interrupt, MAX_COMMAND_LINE,
+    MAX_COMPONENTS, MAX_CONNECTIONS, MAX_DATAPORTS, MAX_NAME, MAX_VCPUS, MAX_VMS, Peer, Profile, Reboot, Rights, Topology, Vm, Width, text,
 };

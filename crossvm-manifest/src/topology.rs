@@ -13,8 +13,14 @@ pub const MAX_COMMAND_LINE: usize = 1024;
 pub const MAX_VMS: usize = 8;
 /// Most native components in one topology.
 pub const MAX_COMPONENTS: usize = 8;
-/// Most connections in one topology.
+/// Most connections in one topology, and so of one VM: each has an event id of its own.
 pub const MAX_CONNECTIONS: usize = 64;
+/// Most vCPUs of one VM.
+pub const MAX_VCPUS: u8 = 8;
+/// Most dataports of one connection.
+pub const MAX_DATAPORTS: usize = 3;
+/// Base address registers that a connection's dataports share; see [`Width::registers`].
+pub const DATAPORT_REGISTERS: usize = 3;
 
 /// A whole system: the machines, the components and what connects them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +40,71 @@ pub struct Vm {
     pub name: String<MAX_NAME>,
     /// Guest RAM in bytes, a multiple of 2 MiB.
     pub memory: u64,
+    /// Number of vCPUs, 1 to [`MAX_VCPUS`].
+    pub vcpus: u8,
+    /// How its connections look to it.
+    pub device: Device,
+    /// What happens when it resets itself.
+    pub on_reboot: Reboot,
     /// The kernel image.
     pub kernel: Image,
     /// The initial RAM disk.
     pub initrd: Option<Image>,
     /// The kernel command line.
     pub command_line: String<MAX_COMMAND_LINE>,
+}
+
+/// How the connections of a VM look to its guest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The registers that the guest finds.
+    pub profile: Profile,
+    /// Size of the BAR that holds them.
+    pub event_bar: EventBar,
+}
+
+/// The registers of a connection device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Profile {
+    /// EMIT, COUNT and NAME.
+    Reference,
+    /// These and all that this project adds: exact acknowledgement, sizes and rights of the dataports, MSI-X.
+    #[default]
+    Extended,
+}
+
+/// Size of the BAR with the event registers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventBar {
+    /// 4 KiB.
+    #[default]
+    Kib4,
+    /// 16 KiB, for guests with pages of that size.
+    Kib16,
+    /// 64 KiB, for guests with pages of that size.
+    Kib64,
+}
+
+impl EventBar {
+    /// The size in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Kib4 => 4 << 10,
+            Self::Kib16 => 16 << 10,
+            Self::Kib64 => 64 << 10,
+        }
+    }
+}
+
+/// What happens when a guest resets its machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reboot {
+    /// It starts again from its images.
+    #[default]
+    Restart,
+    /// It stops, as if it had switched itself off.
+    Stop,
 }
 
 /// Where a loader has put an image, in host-physical memory.
@@ -60,24 +125,101 @@ pub struct Component {
     pub kind: ComponentKind,
 }
 
-/// What a native component does with its connections.
+/// What a native component does with its connections. Each event means: one or more events since the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ComponentKind {
-    /// On each event takes the line (up to a line feed) at offset 0 of the dataport, writes it reversed, with a line feed,
+    /// On each event takes the line (up to a line feed) at offset 0 of the first dataport, writes it reversed, with a line feed,
     /// at half the dataport's size, and emits.
     Reverse,
+    /// On each event writes the CRC-32 (ISO-HDLC) of the whole first dataport, little endian, to the start of the second, and emits.
+    Digest,
+    /// On its n-th event, n = 1, 2, …, fills the first dataport with 32-bit little-endian words, `n.wrapping_mul(0x9e37_79b9) ^ index`,
+    /// and emits.
+    Source,
 }
 
-/// A connection: one dataport and events both ways.
+impl ComponentKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Reverse, Self::Digest, Self::Source];
+
+    /// Its name in manifests and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reverse => "reverse",
+            Self::Digest => "digest",
+            Self::Source => "source",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The rights that the component needs to the dataports of each of its connections, the first dataport first. Further dataports are
+    /// left alone.
+    #[must_use]
+    pub const fn needs(self) -> &'static [Rights] {
+        match self {
+            Self::Reverse | Self::Source => &[Rights::ReadWrite],
+            Self::Digest => &[Rights::Read, Rights::ReadWrite],
+        }
+    }
+}
+
+/// A connection: dataports, and events both ways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Name that both ends see, see [`NameRule::Connection`](crate::NameRule::Connection).
     pub name: String<MAX_NAME>,
-    /// Size of the dataport in bytes, a multiple of 4 KiB.
-    pub size: u64,
+    /// The shared memory, in the order in which both ends find it. None: the connection carries events only.
+    pub dataports: Vec<Dataport, MAX_DATAPORTS>,
     /// The two ends: at least one is a VM.
     pub ends: [End; 2],
+}
+
+/// Memory that both ends of a connection share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataport {
+    /// Size in bytes, a multiple of 4 KiB.
+    pub size: u64,
+    /// What each end may do with it, in the order of [`Connection::ends`].
+    pub rights: [Rights; 2],
+    /// Where the guest may put it.
+    pub width: Width,
+}
+
+/// Width of the addresses at which a guest may put a dataport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Width {
+    /// 32 bits: below 4 GiB.
+    #[default]
+    Bits32,
+    /// 64 bits: anywhere.
+    Bits64,
+}
+
+impl Width {
+    /// How many of the [`DATAPORT_REGISTERS`] such a dataport takes.
+    #[must_use]
+    pub const fn registers(self) -> usize {
+        match self {
+            Self::Bits32 => 1,
+            Self::Bits64 => 2,
+        }
+    }
+
+    /// The largest dataport in bytes: a BAR has the next power of two as its size.
+    #[must_use]
+    pub const fn most(self) -> u64 {
+        match self {
+            Self::Bits32 => 2 << 30,
+            Self::Bits64 => 1 << 40,
+        }
+    }
 }
 
 /// One end of a connection.
@@ -85,8 +227,8 @@ pub struct Connection {
 pub struct End {
     /// Who is at this end.
     pub peer: Peer,
-    /// What this end may do with the dataport.
-    pub rights: Rights,
+    /// How events interrupt a VM at this end. Means nothing for a component.
+    pub interrupt: Interrupt,
 }
 
 /// Who is at an end of a connection.
@@ -105,6 +247,16 @@ pub enum Rights {
     Read,
     /// Read and write.
     ReadWrite,
+}
+
+/// The INTx line of a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interrupt {
+    /// A line of its own.
+    #[default]
+    Own,
+    /// The line that all connections of the VM share that say so.
+    Shared,
 }
 
 /// A bounded string out of `text`.

@@ -1,12 +1,18 @@
 //! The compact form and the check: what goes in comes out, and nothing else does.
 
-use crossvm_manifest::{Component, ComponentKind, Connection, End, Error, Image, NameRule, Peer, Problem, Rights, Topology, Vm, text};
+use crossvm_manifest::{
+    Component, ComponentKind, Connection, Dataport, Device, End, Error, EventBar, Image, Interrupt, NameRule, Peer, Problem, Profile,
+    Reboot, Rights, Topology, Vm, Width, text,
+};
 use proptest::prelude::*;
 
 fn vm(name: &str) -> Vm {
     Vm {
         name: text(name).unwrap(),
         memory: 256 << 20,
+        vcpus: 2,
+        device: Device { profile: Profile::Reference, event_bar: EventBar::Kib16 },
+        on_reboot: Reboot::Stop,
         kernel: Image { address: 0x4200_0000, size: 1234 },
         initrd: Some(Image { address: 0x4400_0000, size: 99 }),
         command_line: text("console=ttyAMA0").unwrap(),
@@ -14,8 +20,9 @@ fn vm(name: &str) -> Vm {
 }
 
 fn connection(name: &str, a: Peer, b: Peer) -> Connection {
-    let end = |peer| End { peer, rights: Rights::ReadWrite };
-    Connection { name: text(name).unwrap(), size: 1 << 20, ends: [end(a), end(b)] }
+    let dataport = Dataport { size: 1 << 20, rights: [Rights::ReadWrite; 2], width: Width::Bits32 };
+    let ends = [a, b].map(|peer| End { peer, interrupt: Interrupt::Own });
+    Connection { name: text(name).unwrap(), dataports: [dataport].into_iter().collect(), ends }
 }
 
 fn topology() -> Topology {
@@ -46,8 +53,17 @@ fn every_problem_is_found_before_anything_is_encoded() {
     assert_eq!(problem(|t| t.vms[1].name = text("mirror").unwrap()), Problem::SameName);
     assert_eq!(problem(|t| t.vms[1].memory = 0), Problem::Memory { vm: 1 });
     assert_eq!(problem(|t| t.vms[0].memory += 4096), Problem::Memory { vm: 0 });
-    assert_eq!(problem(|t| t.connections[2].size = 0), Problem::Size { connection: 2 });
-    assert_eq!(problem(|t| t.connections[2].size = 5000), Problem::Size { connection: 2 });
+    assert_eq!(problem(|t| t.vms[0].vcpus = 0), Problem::Vcpus { vm: 0 });
+    assert_eq!(problem(|t| t.vms[1].vcpus = 9), Problem::Vcpus { vm: 1 });
+    assert_eq!(problem(|t| t.connections[2].dataports[0].size = 0), Problem::Size { connection: 2, dataport: 0 });
+    assert_eq!(problem(|t| t.connections[2].dataports[0].size = 5000), Problem::Size { connection: 2, dataport: 0 });
+    assert_eq!(problem(|t| t.connections[1].dataports[0].size = (2 << 30) + 4096), Problem::TooLarge { connection: 1, dataport: 0 });
+    assert_eq!(problem(|t| t.connections[1].dataports[0].rights = [Rights::Read; 2]), Problem::NobodyWrites { connection: 1, dataport: 0 });
+    let too_wide = |t: &mut Topology| {
+        let wide = Dataport { width: Width::Bits64, ..t.connections[1].dataports[0] };
+        t.connections[1].dataports = [wide, wide].into_iter().collect();
+    };
+    assert_eq!(problem(too_wide), Problem::Registers { connection: 1 });
     assert_eq!(problem(|t| t.connections[1].ends[0].peer = Peer::Vm(2)), Problem::UnknownPeer { connection: 1 });
     assert_eq!(problem(|t| t.connections[1].ends[1].peer = Peer::Component(1)), Problem::UnknownPeer { connection: 1 });
     assert_eq!(problem(|t| t.connections[1].ends[1].peer = Peer::Vm(0)), Problem::Loop { connection: 1 });
@@ -57,6 +73,58 @@ fn every_problem_is_found_before_anything_is_encoded() {
     };
     assert_eq!(problem(without_vm), Problem::NoVm { connection: 0 });
     assert_eq!(problem(|t| t.connections[2].name = text("bulk").unwrap()), Problem::SameConnectionName { connection: 2 });
+}
+
+#[test]
+fn a_component_finds_the_dataports_that_it_works_on() {
+    use ComponentKind::{Digest, Reverse, Source};
+    let check = |kind, rights: &[Rights]| {
+        let mut topology = topology();
+        topology.components[0].kind = kind;
+        let dataport = topology.connections[0].dataports[0];
+        topology.connections[0].dataports =
+            rights.iter().map(|rights| Dataport { rights: [Rights::ReadWrite, *rights], ..dataport }).collect();
+        topology.check()
+    };
+    let lacks = |dataport, kind| Err(Problem::ComponentNeeds { connection: 0, dataport, kind });
+    assert_eq!(check(Reverse, &[]), lacks(0, Reverse));
+    assert_eq!(check(Reverse, &[Rights::Read]), lacks(0, Reverse));
+    assert_eq!(check(Source, &[Rights::Read, Rights::ReadWrite]), lacks(0, Source));
+    assert_eq!(check(Source, &[Rights::ReadWrite, Rights::Read]), Ok(()));
+    assert_eq!(check(Digest, &[]), lacks(0, Digest));
+    assert_eq!(check(Digest, &[Rights::ReadWrite]), lacks(1, Digest));
+    assert_eq!(check(Digest, &[Rights::Read, Rights::Read]), lacks(1, Digest));
+    assert_eq!(check(Digest, &[Rights::Read, Rights::ReadWrite]), Ok(()));
+    let told = lacks(1, Digest).map_err(|problem| problem.to_string());
+    assert_eq!(told, Err("connection 0: a component of kind `digest` must have a dataport 1 that it may read and write".to_owned()));
+}
+
+#[test]
+fn a_bus_holds_31_connections_with_own_lines_or_more_that_share_one() {
+    let check = |own: usize, shared: usize| {
+        let mut topology = topology();
+        topology.connections.clear();
+        for number in 0..own + shared {
+            let mut connection = connection(&format!("c{number}"), Peer::Vm(0), Peer::Vm(1));
+            connection.ends[1].interrupt = Interrupt::Shared;
+            connection.ends[0].interrupt = if number < own { Interrupt::Own } else { Interrupt::Shared };
+            topology.connections.push(connection).unwrap();
+        }
+        topology.check()
+    };
+    for (own, shared) in [(31, 0), (30, 8), (24, 40), (0, 64)] {
+        assert_eq!(check(own, shared), Ok(()), "{own} own, {shared} shared");
+    }
+    for (own, shared) in [(32, 0), (31, 1), (30, 9), (27, 37), (64, 0)] {
+        assert_eq!(check(own, shared), Err(Problem::BusFull { vm: 0 }), "{own} own, {shared} shared");
+    }
+}
+
+#[test]
+fn no_dataport_means_events_only() {
+    let mut topology = topology();
+    topology.connections[1].dataports.clear();
+    assert_eq!(topology.check(), Ok(()));
 }
 
 #[test]
@@ -113,7 +181,7 @@ proptest! {
     fn what_is_encoded_is_decoded(memory in 1u64..1000, size in 1u64..1000, line in "[ -~]{0,1024}", junk in any::<Vec<u8>>()) {
         let mut topology = topology();
         topology.vms[0].memory = memory << 21;
-        topology.connections[0].size = size << 12;
+        topology.connections[0].dataports[0].size = size << 12;
         topology.vms[1].command_line = text(&line).unwrap();
         let mut buffer = [0; 8192];
         let mut encoded = topology.encode(&mut buffer).unwrap().to_vec();
@@ -124,7 +192,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..256), as_form in any::<bool>()) {
         if as_form && bytes.len() >= 16 {
-            bytes[..12].copy_from_slice(b"crossvm\0\x01\0\0\0");
+            bytes[..12].copy_from_slice(b"crossvm\0\x02\0\0\0");
             bytes[12..16].copy_from_slice(&200u32.to_le_bytes());
         }
         if let Ok(topology) = Topology::decode(&bytes) {

@@ -50,14 +50,14 @@ pub(crate) struct Arguments {
         value_name = "VM",
         required = true,
         value_parser = flags::vm,
-        help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline=\"TEXT\"]; may be repeated",
-        long_help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,cmdline=\"TEXT\"]; may be repeated.\n\n\
+        help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,vcpus=1][,cmdline=\"TEXT\"]; may be repeated",
+        long_help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,vcpus=1][,cmdline=\"TEXT\"]; may be repeated.\n\n\
             NAME starts with a letter, goes on with letters, digits, `_` and `-`, and is not `vmm`.\n\n\
             Without `kernel` it runs Debian's kernel, with a shell in our initial RAM disk where `initrd` is not given either."
     )]
     vms: Vec<flags::Vm>,
 
-    /// A native component: NAME=KIND; the only kind so far is `reverse`; may be repeated
+    /// A native component: NAME=KIND, where KIND is reverse, digest or source; may be repeated
     #[arg(long = "component", value_name = "COMPONENT", value_parser = flags::component)]
     components: Vec<ComponentSpec>,
 
@@ -133,12 +133,15 @@ fn compose(workspace: &Workspace, ready: &Ready, arguments: &Arguments) -> Resul
         let programs = programs::build_guest(workspace, &ready.toolchain)?;
         guest::write_initramfs(&ready.kernel, &ready.busybox, &programs, &initramfs)?;
     }
-    let vms = arguments.vms.iter().map(|vm| VmSpec {
-        name: vm.name.clone(),
-        memory: vm.memory,
-        kernel: vm.kernel.clone().unwrap_or_else(|| ready.kernel.image.clone()),
-        initrd: vm.initrd.clone().or_else(|| vm.kernel.is_none().then(|| initramfs.clone())),
-        command_line: vm.command_line.clone().unwrap_or_else(|| format!("console=ttyAMA0 crossvm.vm={} demo.shell", vm.name)),
+    let vms = arguments.vms.iter().map(|vm| {
+        let kernel = vm.kernel.clone().unwrap_or_else(|| ready.kernel.image.clone());
+        let command_line = vm.command_line.clone().unwrap_or_else(|| format!("console=ttyAMA0 crossvm.vm={} demo.shell", vm.name));
+        VmSpec {
+            memory: vm.memory,
+            vcpus: vm.vcpus,
+            initrd: vm.initrd.clone().or_else(|| vm.kernel.is_none().then(|| initramfs.clone())),
+            ..VmSpec::new(&vm.name, kernel, command_line)
+        }
     });
     Ok(System { vms: vms.collect(), components: arguments.components.clone(), connections: arguments.connections.clone() })
 }

@@ -3,7 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use crossvm_manifest::{Component, ComponentKind, Connection, End, Image, MAX_COMMAND_LINE, Peer, Rights, Topology, Vm, text};
+use crossvm_manifest::{
+    Component, ComponentKind, Connection, Dataport, Device, End, Image, Interrupt, MAX_COMMAND_LINE, MAX_DATAPORTS, Peer, Reboot, Rights,
+    Topology, Vm, Width, text,
+};
+
+/// Guest RAM where nothing else is said.
+pub(crate) const DEFAULT_MEMORY: u64 = 256 << 20;
+/// Most connections of a VM that get interrupt lines of their own where nothing else is said: one for each device number of its bus.
+const OWN_LINES: usize = 31;
 
 /// Virtual machines, native components and what connects them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,9 +27,28 @@ pub(crate) struct VmSpec {
     pub(crate) name: String,
     /// Guest RAM in bytes.
     pub(crate) memory: u64,
+    pub(crate) vcpus: u8,
+    pub(crate) device: Device,
+    pub(crate) on_reboot: Reboot,
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: Option<PathBuf>,
     pub(crate) command_line: String,
+}
+
+impl VmSpec {
+    /// A VM with one vCPU, the usual memory and no initial RAM disk.
+    pub(crate) fn new(name: &str, kernel: PathBuf, command_line: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            memory: DEFAULT_MEMORY,
+            vcpus: 1,
+            device: Device::default(),
+            on_reboot: Reboot::default(),
+            kernel,
+            initrd: None,
+            command_line,
+        }
+    }
 }
 
 /// One native component.
@@ -35,9 +62,19 @@ pub(crate) struct ComponentSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionSpec {
     pub(crate) name: String,
-    /// Size of the dataport in bytes.
-    pub(crate) size: u64,
+    pub(crate) dataports: Vec<Dataport>,
     pub(crate) ends: [EndSpec; 2],
+}
+
+impl ConnectionSpec {
+    /// A connection of these two with one dataport that both may write.
+    pub(crate) fn new(name: &str, peers: [&str; 2], size: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            dataports: vec![Dataport { size, rights: [Rights::ReadWrite; 2], width: Width::default() }],
+            ends: peers.map(EndSpec::new),
+        }
+    }
 }
 
 /// One end of a connection.
@@ -45,13 +82,14 @@ pub(crate) struct ConnectionSpec {
 pub(crate) struct EndSpec {
     /// Name of a VM or component.
     pub(crate) peer: String,
-    pub(crate) rights: Rights,
+    /// The interrupt line. `None`: an own one, where the VM's connections are not too many for that.
+    pub(crate) interrupt: Option<Interrupt>,
 }
 
 impl EndSpec {
-    /// An end that may read and write.
-    pub(crate) fn writer(peer: &str) -> Self {
-        Self { peer: peer.to_owned(), rights: Rights::ReadWrite }
+    /// An end whose interrupt line is the usual one.
+    pub(crate) fn new(peer: &str) -> Self {
+        Self { peer: peer.to_owned(), interrupt: None }
     }
 }
 
@@ -67,7 +105,8 @@ impl System {
             let kernel = place(&vm.kernel).with_context(context)?;
             let initrd = vm.initrd.as_ref().map(&mut place).transpose().with_context(context)?;
             let name = text(&vm.name).with_context(context)?;
-            let machine = Vm { name, memory: vm.memory, kernel, initrd, command_line };
+            let VmSpec { memory, vcpus, device, on_reboot, .. } = *vm;
+            let machine = Vm { name, memory, vcpus, device, on_reboot, kernel, initrd, command_line };
             topology.vms.push(machine).map_err(|_| anyhow!("more than {} VMs", crossvm_manifest::MAX_VMS))?;
         }
         for component in &self.components {
@@ -80,7 +119,9 @@ impl System {
             let name = text(&connection.name).with_context(context)?;
             let [a, b] = &connection.ends;
             let ends = [self.end(a).with_context(context)?, self.end(b).with_context(context)?];
-            let connection = Connection { name, size: connection.size, ends };
+            let dataports = connection.dataports.as_slice().try_into();
+            let dataports = dataports.map_err(|_| anyhow!("more than {MAX_DATAPORTS} dataports")).with_context(context)?;
+            let connection = Connection { name, dataports, ends };
             topology.connections.push(connection).map_err(|_| anyhow!("more than {} connections", crossvm_manifest::MAX_CONNECTIONS))?;
         }
         topology.check().map_err(|problem| anyhow!("{}", self.explain(problem)))?;
@@ -95,7 +136,12 @@ impl System {
             (None, Some(index)) => Peer::Component(index),
             (None, None) => bail!("`{}` is neither a VM nor a component; there are: {}", end.peer, self.peers().join(", ")),
         };
-        Ok(End { peer, rights: end.rights })
+        Ok(End { peer, interrupt: end.interrupt.unwrap_or_else(|| self.usual_interrupt(&end.peer)) })
+    }
+
+    fn usual_interrupt(&self, peer: &str) -> Interrupt {
+        let ends = self.connections.iter().flat_map(|connection| &connection.ends).filter(|end| end.peer == peer).count();
+        if ends <= OWN_LINES { Interrupt::Own } else { Interrupt::Shared }
     }
 
     fn peers(&self) -> Vec<&str> {
@@ -122,8 +168,12 @@ impl System {
                 let name = self.vms.get(vm).map_or("?", |vm| vm.name.as_str());
                 format!("VM `{name}`: the memory must be a positive multiple of 2 MiB")
             }
-            Problem::Size { connection: index } => {
-                format!("connection {}: the size must be a positive multiple of 4 KiB", connection(index))
+            Problem::Vcpus { vm } => {
+                let name = self.vms.get(vm).map_or("?", |vm| vm.name.as_str());
+                format!("VM `{name}`: it must have 1 to {} vCPUs", crossvm_manifest::MAX_VCPUS)
+            }
+            Problem::Size { connection: index, .. } => {
+                format!("connection {}: the size of a dataport must be a positive multiple of 4 KiB", connection(index))
             }
             Problem::Loop { connection: index } => format!("connection {}: both ends are the same", connection(index)),
             Problem::NoVm { connection: index } => {
@@ -143,20 +193,14 @@ mod tests {
 
     fn system() -> System {
         let vm = |name: &str| VmSpec {
-            name: name.to_owned(),
             memory: 64 << 20,
-            kernel: PathBuf::from("Image"),
             initrd: Some(PathBuf::from("initrd")),
-            command_line: String::new(),
+            ..VmSpec::new(name, PathBuf::from("Image"), String::new())
         };
         System {
             vms: vec![vm("a"), vm("b")],
             components: vec![ComponentSpec { name: "mirror".to_owned(), kind: ComponentKind::Reverse }],
-            connections: vec![ConnectionSpec {
-                name: "wire".to_owned(),
-                size: 4096,
-                ends: [EndSpec::writer("b"), EndSpec { peer: "mirror".to_owned(), rights: Rights::Read }],
-            }],
+            connections: vec![ConnectionSpec::new("wire", ["b", "mirror"], 4096)],
         }
     }
 
@@ -169,8 +213,19 @@ mod tests {
         let topology = system().topology(place).unwrap();
         let ends = topology.connections[0].ends;
         assert_eq!([ends[0].peer, ends[1].peer], [Peer::Vm(1), Peer::Component(0)]);
-        assert_eq!([ends[0].rights, ends[1].rights], [Rights::ReadWrite, Rights::Read]);
         assert_eq!(topology.vms[1].initrd, Some(Image { address: 0x4200_0000, size: 5 }));
+    }
+
+    #[test]
+    fn connections_share_a_line_where_there_are_more_than_lines() {
+        let mut system = system();
+        system.connections = (0..32).map(|number| ConnectionSpec::new(&number.to_string(), ["a", "b"], 4096)).collect();
+        system.connections[0].ends[0].interrupt = Some(Interrupt::Own);
+        let topology = system.topology(place).unwrap();
+        let lines = |connection: usize| topology.connections[connection].ends.map(|end| end.interrupt);
+        assert_eq!((lines(0), lines(31)), ([Interrupt::Own, Interrupt::Shared], [Interrupt::Shared; 2]));
+        system.connections.pop();
+        assert_eq!(system.topology(place).unwrap().connections[30].ends.map(|end| end.interrupt), [Interrupt::Own; 2]);
     }
 
     #[test]
@@ -183,7 +238,8 @@ mod tests {
         let unknown = error(|system| system.connections[0].ends[0].peer = "c".to_owned());
         assert_eq!(unknown, "connection `wire`: `c` is neither a VM nor a component; there are: a, b, mirror");
         assert!(error(|system| system.vms[1].memory = 5).contains("VM `b`: the memory"));
-        assert!(error(|system| system.connections[0].size = 5).contains("connection `wire`: the size"));
+        assert_eq!(error(|system| system.vms[1].vcpus = 9), "VM `b`: it must have 1 to 8 vCPUs");
+        assert!(error(|system| system.connections[0].dataports[0].size = 5).contains("connection `wire`: the size of a dataport"));
         assert!(error(|system| system.connections[0].ends[1].peer = "b".to_owned()).contains("both ends"));
         assert!(error(|system| system.vms[0].command_line = "x".repeat(2000)).contains("2000 bytes; at most 1024"));
         let twice = error(|system| {

@@ -29,6 +29,10 @@ pub enum ConfigError {
     },
     /// There is nothing to run.
     NoVms,
+    /// A VM with more than one vCPU.
+    Vcpus,
+    /// A connection without a dataport.
+    NoDataport,
     /// An image does not lie in the machine's RAM.
     NotInRam(HostRange),
 }
@@ -41,6 +45,8 @@ impl fmt::Display for ConfigError {
             Self::Decode(error) => write!(f, "the topology: {error}"),
             Self::TooFewCpus { vms, cpus } => write!(f, "{vms} VMs need {vms} CPUs, the machine has {cpus}: start QEMU with -smp {vms}"),
             Self::NoVms => write!(f, "the topology has no VM"),
+            Self::Vcpus => write!(f, "a VM has more than one vCPU: this VMM runs one for each VM"),
+            Self::NoDataport => write!(f, "a connection has no dataport: this VMM needs one for each connection"),
             Self::NotInRam(range) => write!(f, "the image at {range} does not lie in the machine's RAM"),
         }
     }
@@ -72,6 +78,12 @@ pub fn read_topology(bytes: &[u8], ram: &[HostRange], cpus: usize) -> Result<Top
     }
     if vms > cpus {
         return Err(ConfigError::TooFewCpus { vms, cpus });
+    }
+    if topology.vms.iter().any(|vm| vm.vcpus != 1) {
+        return Err(ConfigError::Vcpus);
+    }
+    if topology.connections.iter().any(|connection| connection.dataports.is_empty()) {
+        return Err(ConfigError::NoDataport);
     }
     for image in images(&topology) {
         if !ram.iter().any(|ram| ram.covers(image)) {
@@ -108,12 +120,12 @@ pub struct OwnEnd<'a> {
 pub fn ends(topology: &Topology, peer: Peer) -> impl Iterator<Item = OwnEnd<'_>> {
     let own = topology.connections.iter().enumerate().filter_map(move |(index, connection)| {
         let [one, other] = connection.ends;
-        let (own, other) = match (one.peer == peer, other.peer == peer) {
-            (true, _) => (one, other),
-            (false, true) => (other, one),
+        let (side, other) = match (one.peer == peer, other.peer == peer) {
+            (true, _) => (0, other),
+            (false, true) => (1, one),
             _ => return None,
         };
-        let rights = match own.rights {
+        let rights = match connection.dataports.first()?.rights.get(side)? {
             crossvm_manifest::Rights::Read => Rights::Read,
             crossvm_manifest::Rights::ReadWrite => Rights::ReadWrite,
         };
@@ -133,21 +145,32 @@ fn number_at(topology: &Topology, peer: Peer, index: usize) -> Option<EventId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossvm_manifest::{Component, ComponentKind, End, Image, Vm, text};
+    use crossvm_manifest::{Component, ComponentKind, Dataport, Device, End, Image, Interrupt, Reboot, Vm, Width, text};
 
     fn topology() -> Topology {
         let mut topology = Topology::default();
         for name in ["vm0", "vm1"] {
             let kernel = Image { address: 0x4220_0000, size: 0x1000 };
-            let vm = Vm { name: text(name).unwrap(), memory: 256 << 20, kernel, initrd: None, command_line: text("").unwrap() };
+            let vm = Vm {
+                name: text(name).unwrap(),
+                memory: 256 << 20,
+                vcpus: 1,
+                device: Device::default(),
+                on_reboot: Reboot::default(),
+                kernel,
+                initrd: None,
+                command_line: text("").unwrap(),
+            };
             topology.vms.push(vm).unwrap();
         }
         topology.components.push(Component { name: text("mirror").unwrap(), kind: ComponentKind::Reverse }).unwrap();
         for (name, peers) in
             [("bulk", [Peer::Vm(0), Peer::Vm(1)]), ("reverse", [Peer::Component(0), Peer::Vm(1)]), ("ping", [Peer::Vm(1), Peer::Vm(0)])]
         {
-            let ends = peers.map(|peer| End { peer, rights: crossvm_manifest::Rights::ReadWrite });
-            topology.connections.push(Connection { name: text(name).unwrap(), size: 4096, ends }).unwrap();
+            let ends = peers.map(|peer| End { peer, interrupt: Interrupt::Own });
+            let dataport = Dataport { size: 4096, rights: [crossvm_manifest::Rights::ReadWrite; 2], width: Width::Bits32 };
+            let dataports = [dataport].into_iter().collect();
+            topology.connections.push(Connection { name: text(name).unwrap(), dataports, ends }).unwrap();
         }
         topology
     }
@@ -187,6 +210,14 @@ mod tests {
         assert_eq!(read_topology(bytes, &ram, 1), Err(ConfigError::TooFewCpus { vms: 2, cpus: 1 }));
         assert!(matches!(read_topology(bytes, &[], 2), Err(ConfigError::NotInRam(_))));
         assert!(matches!(read_topology(b"nonsense", &ram, 2), Err(ConfigError::Decode(_))));
+        let refused = |change: fn(&mut Topology)| {
+            let mut topology = topology.clone();
+            change(&mut topology);
+            let mut buffer = [0; 1024];
+            read_topology(topology.encode(&mut buffer).unwrap(), &ram, 2)
+        };
+        assert_eq!(refused(|topology| topology.vms[1].vcpus = 2), Err(ConfigError::Vcpus));
+        assert_eq!(refused(|topology| topology.connections[0].dataports.clear()), Err(ConfigError::NoDataport));
         let mut buffer = [0; 64];
         let nothing = Topology::default().encode(&mut buffer).unwrap();
         assert_eq!(read_topology(nothing, &ram, 2), Err(ConfigError::NoVms));

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use crossvm_manifest::ComponentKind;
 
-use crate::system::{ComponentSpec, ConnectionSpec, EndSpec, System, VmSpec};
+use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
 
 /// The VMs, by name.
 pub(super) const VMS: [&str; 2] = ["vm0", "vm1"];
@@ -122,13 +122,9 @@ pub(super) fn system(kernel: &Path, initrd: &Path, sabotage: Option<Sabotage>) -
                 command_line.push_str(&format!(" {parameter}"));
             }
         }
-        VmSpec { name: name.to_owned(), memory: MEMORY, kernel: kernel.to_owned(), initrd: Some(initrd.to_owned()), command_line }
+        VmSpec { memory: MEMORY, initrd: Some(initrd.to_owned()), ..VmSpec::new(name, kernel.to_owned(), command_line) }
     };
-    let connection = |connection: &DemoConnection| ConnectionSpec {
-        name: connection.name.to_owned(),
-        size: connection.size,
-        ends: connection.ends.peers().map(EndSpec::writer),
-    };
+    let connection = |connection: &DemoConnection| ConnectionSpec::new(connection.name, connection.ends.peers(), connection.size);
     System {
         vms: VMS.map(vm).to_vec(),
         components: vec![ComponentSpec { name: MIRROR.to_owned(), kind: ComponentKind::Reverse }],

@@ -40,7 +40,7 @@ pub(crate) struct Layout {
     pub(crate) blobs: Vec<Blob>,
     /// RAM of the machine in MiB.
     pub(crate) memory_mib: u64,
-    /// Number of CPUs: one for each VM.
+    /// Number of CPUs: one for each vCPU.
     pub(crate) cpus: usize,
 }
 
@@ -71,7 +71,8 @@ impl Layout {
         fs::write(topology, bytes).with_context(|| format!("cannot write {}", topology.display()))?;
 
         let guests: u64 = system.vms.iter().map(|vm| vm.memory).fold(0, u64::saturating_add);
-        let dataports: u64 = system.connections.iter().map(|connection| connection.size).fold(0, u64::saturating_add);
+        let dataports = system.connections.iter().flat_map(|connection| &connection.dataports);
+        let dataports: u64 = dataports.map(|dataport| dataport.size).fold(0, u64::saturating_add);
         let end = next.saturating_add(guests).saturating_add(dataports).saturating_add(RESERVE);
         if end - RAM > MOST {
             bail!(
@@ -83,7 +84,8 @@ impl Layout {
         let place = Image { address: FIRST_BLOB, size: u64::try_from(bytes.len()).unwrap_or(u64::MAX) };
         let mut blobs = vec![Blob { path: topology.to_owned(), image: place }];
         blobs.append(&mut images);
-        Ok(Self { topology: place, blobs, memory_mib: (end - RAM).next_multiple_of(64 << 20) >> 20, cpus: system.vms.len() })
+        let cpus = system.vms.iter().map(|vm| usize::from(vm.vcpus)).sum();
+        Ok(Self { topology: place, blobs, memory_mib: (end - RAM).next_multiple_of(64 << 20) >> 20, cpus })
     }
 }
 
@@ -115,11 +117,9 @@ mod tests {
 
     fn system(kernel: &Path, initrd: &Path) -> System {
         let vm = |name: &str| VmSpec {
-            name: name.to_owned(),
             memory: 256 << 20,
-            kernel: kernel.to_owned(),
             initrd: Some(initrd.to_owned()),
-            command_line: "quiet".to_owned(),
+            ..VmSpec::new(name, kernel.to_owned(), "quiet".to_owned())
         };
         System { vms: vec![vm("a"), vm("b")], ..System::default() }
     }

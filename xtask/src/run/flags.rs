@@ -2,18 +2,16 @@
 
 use std::path::PathBuf;
 
-use crossvm_manifest::{ComponentKind, NameRule, Rights};
+use crossvm_manifest::{ComponentKind, Dataport, MAX_VCPUS, NameRule, Rights, Width};
 
-use crate::system::{ComponentSpec, ConnectionSpec, EndSpec};
-
-/// Guest RAM where nothing else is said.
-const DEFAULT_MEMORY: u64 = 256 << 20;
+use crate::system::{ComponentSpec, ConnectionSpec, DEFAULT_MEMORY, EndSpec};
 
 /// A `--vm`: what is not given gets its value later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Vm {
     pub(super) name: String,
     pub(super) memory: u64,
+    pub(super) vcpus: u8,
     pub(super) kernel: Option<PathBuf>,
     pub(super) initrd: Option<PathBuf>,
     pub(super) command_line: Option<String>,
@@ -21,10 +19,11 @@ pub(super) struct Vm {
 
 /// Reads the value of `--vm`.
 pub(super) fn vm(text: &str) -> Result<Vm, String> {
-    let mut parts = Parts::parse(text, &["name", "memory", "kernel", "initrd", "cmdline"])?;
+    let mut parts = Parts::parse(text, &["name", "memory", "vcpus", "kernel", "initrd", "cmdline"])?;
     Ok(Vm {
         name: named(NameRule::Peer, parts.required("name")?)?,
         memory: parts.take("memory").map_or(Ok(DEFAULT_MEMORY), |text| size("memory", &text))?,
+        vcpus: parts.take("vcpus").map_or(Ok(1), |text| vcpus(&text))?,
         kernel: parts.take("kernel").map(PathBuf::from),
         initrd: parts.take("initrd").map(PathBuf::from),
         command_line: parts.take("cmdline"),
@@ -38,9 +37,12 @@ pub(super) fn component(text: &str) -> Result<ComponentSpec, String> {
         return Err("the name in front of `=` is missing".to_owned());
     }
     let name = named(NameRule::Peer, name.to_owned())?;
-    match kind {
-        "reverse" => Ok(ComponentSpec { name, kind: ComponentKind::Reverse }),
-        other => Err(format!("there is no kind `{other}` of component; the only one is `reverse`")),
+    match ComponentKind::from_name(kind) {
+        Some(kind) => Ok(ComponentSpec { name, kind }),
+        None => Err(format!(
+            "there is no kind `{kind}` of component; the kinds are: {}",
+            ComponentKind::ALL.map(ComponentKind::name).join(", ")
+        )),
     }
 }
 
@@ -50,15 +52,22 @@ pub(super) fn connection(text: &str) -> Result<ConnectionSpec, String> {
     let name = named(NameRule::Connection, parts.required("name")?)?;
     let size = size("size", &parts.required("size")?)?;
     let mut end = |peer: &str, rights: &str| {
-        let peer = parts.required(peer)?;
+        let peer = EndSpec::new(&parts.required(peer)?);
         let rights = match parts.take(rights).as_deref() {
             None | Some("rw") => Rights::ReadWrite,
             Some("ro") => Rights::Read,
             Some(other) => return Err(format!("`{rights}={other}`: rights are `ro` or `rw`")),
         };
-        Ok(EndSpec { peer, rights })
+        Ok((peer, rights))
     };
-    Ok(ConnectionSpec { name, size, ends: [end("a", "a-rights")?, end("b", "b-rights")?] })
+    let ((a, a_rights), (b, b_rights)) = (end("a", "a-rights")?, end("b", "b-rights")?);
+    let dataport = Dataport { size, rights: [a_rights, b_rights], width: Width::default() };
+    Ok(ConnectionSpec { name, dataports: vec![dataport], ends: [a, b] })
+}
+
+fn vcpus(text: &str) -> Result<u8, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_VCPUS).contains(number));
+    number.ok_or_else(|| format!("`vcpus={text}`: a VM has 1 to {MAX_VCPUS} vCPUs"))
 }
 
 /// The name if it keeps the rule. Checked here too, not with the topology alone, so that the error comes at once and names the flag.
@@ -140,9 +149,9 @@ mod tests {
     #[test]
     fn a_connection_has_two_ends_with_rights() {
         let connection = connection("name=wire,a=vm0,b=vm1,size=64K,b-rights=ro").unwrap();
-        assert_eq!(connection.size, 64 << 10);
-        assert_eq!(connection.ends[0], EndSpec { peer: "vm0".to_owned(), rights: Rights::ReadWrite });
-        assert_eq!(connection.ends[1], EndSpec { peer: "vm1".to_owned(), rights: Rights::Read });
+        assert_eq!((connection.dataports.len(), connection.dataports[0].size), (1, 64 << 10));
+        assert_eq!(connection.dataports[0].rights, [Rights::ReadWrite, Rights::Read]);
+        assert_eq!(connection.ends, [EndSpec::new("vm0"), EndSpec::new("vm1")]);
     }
 
     #[test]
@@ -155,7 +164,9 @@ mod tests {
         assert!(vm("name=a,memory=99999999999G").unwrap_err().contains("`memory=99999999999G`"));
         assert!(vm("name=a,memory=M").unwrap_err().contains("`memory=M`"));
         assert!(component("mirror").unwrap_err().contains("NAME=KIND"));
-        assert!(component("m=echo").unwrap_err().contains("no kind `echo`"));
+        assert!(component("m=echo").unwrap_err().contains("no kind `echo` of component; the kinds are: reverse, digest, source"));
+        assert_eq!(vm("name=a,vcpus=0").unwrap_err(), "`vcpus=0`: a VM has 1 to 8 vCPUs");
+        assert!(vm("name=a,vcpus=9").is_err() && vm("name=a,vcpus=8").is_ok());
         assert!(connection("name=w,a=x,b=y,size=1M,a-rights=wo").unwrap_err().contains("`a-rights=wo`"));
         assert_eq!(connection("name=w,a=x,size=1M").unwrap_err(), "`b=` is missing");
         assert_eq!(component("=reverse").unwrap_err(), "the name in front of `=` is missing");

@@ -84,7 +84,8 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
 
     let mut dataports = Vec::new();
     for connection in &topology.connections {
-        let range = SharedMemory::take_range(&mut free, connection.size)?;
+        let size = connection.dataports.first().ok_or(ComposeError::Dataport)?.size;
+        let range = SharedMemory::take_range(&mut free, size)?;
         // SAFETY: the range was free RAM and is the dataport's from now on.
         dataports.push(unsafe { SharedMemory::new(range) }.ok_or(ComposeError::Dataport)?);
         // A guest may map it past the caches: nothing of what was written here may be written back later.

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use crossvm_arm::VcpuId;
 use crossvm_core::{EventId, GuestAddr, Rights};
-use crossvm_manifest::{Connection, End, Peer, text};
+use crossvm_manifest::{Connection, End, Interrupt, Peer, text};
 use proptest::prelude::*;
 
 use super::*;
@@ -82,8 +82,8 @@ impl Rig {
         let mut vm = Vm::new(resources).unwrap();
         let connections = ["own", "lookup"].map(|name| Connection {
             name: text(name).unwrap(),
-            size: 0,
-            ends: [Peer::Vm(0), Peer::Vm(1)].map(|peer| End { peer, rights: crossvm_manifest::Rights::ReadWrite }),
+            dataports: heapless::Vec::new(),
+            ends: [Peer::Vm(0), Peer::Vm(1)].map(|peer| End { peer, interrupt: Interrupt::Own }),
         });
         let ends = (0u8..).zip(&connections).zip([Rights::ReadWrite, Rights::Read]).map(|((number, connection), rights)| {
             let index = usize::from(number);
