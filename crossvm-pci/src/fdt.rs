@@ -1,14 +1,14 @@
-//! The host bridge's node of a flattened device tree (binding `pci-host-ecam-generic`).
+//! The host bridge's node of a flattened device tree (bindings `pci-host-ecam-generic` and `pci-host-cam-generic`).
 
 extern crate alloc;
 
 use alloc::format;
 use alloc::vec::Vec;
 
-use crossvm_core::{Irq, PciSpace};
+use crossvm_core::{GuestRange, Irq, PciSpace};
 use vm_fdt::FdtWriter;
 
-use crate::{Ecam, PciBus};
+use crate::{Cam, Ecam, PciBus};
 
 /// The node that the interrupt lines end at.
 #[derive(Debug, Clone, Copy)]
@@ -25,24 +25,88 @@ pub struct InterruptParent {
 const MEMORY_32: u32 = 0x0200_0000;
 const MEMORY_64: u32 = 0x0300_0000;
 
+/// The controller that takes the messages of MSI-X.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageController {
+    /// Its phandle. The message's requester id is its device id there, where it has such ids.
+    pub phandle: u32,
+}
+
+/// Where the guest finds configuration space: the bindings `pci-host-ecam-generic` and `pci-host-cam-generic`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConfigRegion {
+    /// 4 KiB a function.
+    Ecam(Ecam),
+    /// 256 bytes a function.
+    Cam(Cam),
+}
+
+impl ConfigRegion {
+    const fn range(self) -> GuestRange {
+        match self {
+            Self::Ecam(ecam) => ecam.range(),
+            Self::Cam(cam) => cam.range(),
+        }
+    }
+
+    const fn buses(self) -> u16 {
+        match self {
+            Self::Ecam(ecam) => ecam.buses(),
+            Self::Cam(cam) => cam.buses(),
+        }
+    }
+
+    /// Name of the node and binding.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ecam(_) => ("pcie", "pci-host-ecam-generic"),
+            Self::Cam(_) => ("pci", "pci-host-cam-generic"),
+        }
+    }
+}
+
+impl From<Ecam> for ConfigRegion {
+    fn from(ecam: Ecam) -> Self {
+        Self::Ecam(ecam)
+    }
+}
+
+impl From<Cam> for ConfigRegion {
+    fn from(cam: Cam) -> Self {
+        Self::Cam(cam)
+    }
+}
+
 /// Writes the node of the bridge into the node that is open in `fdt`, whose `#address-cells` and `#size-cells` must be 2.
 ///
-/// Tells the guest the ECAM region, the windows, and the line of every device number that is wired.
+/// Tells the guest the region of configuration space, the windows, the line of every device number that is wired, and where messages go, if
+/// anywhere.
 ///
 /// # Errors
 /// What the writer reports.
-pub fn bridge_node<const F: usize>(fdt: &mut FdtWriter, bus: &PciBus<F>, ecam: Ecam, parent: InterruptParent) -> Result<(), vm_fdt::Error> {
-    let range = ecam.range();
-    let node = fdt.begin_node(&format!("pcie@{:x}", range.start()))?;
-    fdt.property_string("compatible", "pci-host-ecam-generic")?;
+pub fn bridge_node<const F: usize>(
+    fdt: &mut FdtWriter,
+    bus: &PciBus<F>,
+    region: impl Into<ConfigRegion>,
+    parent: InterruptParent,
+    messages: Option<MessageController>,
+) -> Result<(), vm_fdt::Error> {
+    let region = region.into();
+    let ((name, binding), range) = (region.names(), region.range());
+    let node = fdt.begin_node(&format!("{name}@{:x}", range.start()))?;
+    fdt.property_string("compatible", binding)?;
     fdt.property_string("device_type", "pci")?;
     fdt.property_u32("#address-cells", 3)?;
     fdt.property_u32("#size-cells", 2)?;
     fdt.property_u32("#interrupt-cells", 1)?;
     fdt.property_u32("linux,pci-domain", 0)?;
-    fdt.property_array_u32("bus-range", &[0, u32::from(ecam.buses()).saturating_sub(1)])?;
+    fdt.property_array_u32("bus-range", &[0, u32::from(region.buses()).saturating_sub(1)])?;
     fdt.property_array_u64("reg", &[range.start().get(), range.size()])?;
     fdt.property_null("dma-coherent")?;
+    if let Some(MessageController { phandle }) = messages {
+        // Every requester id, as it is.
+        fdt.property_array_u32("msi-map", &[0, phandle, 0, 0x1_0000])?;
+    }
 
     let mut ranges = Vec::new();
     for window in bus.windows() {

@@ -4,15 +4,17 @@
 //!  guest's load or store
 //!        │ trap
 //!        ▼
-//!  Ecam::decode ──▶ (Bdf, ConfigAccess) ──▶ PciBus::read ──▶ value
-//!                                           PciBus::write ─▶ ConfigEffect ──▶ CrossVm::apply ──▶ backend maps, unmaps, drives lines
+//!  Ecam::decode ────────┐
+//!  Cam::decode ─────────┼▶ (Bdf, ConfigAccess) ──▶ PciBus::read ──▶ value
+//!  ConfigPorts::decode ─┘                          PciBus::write ─▶ ConfigEffect ──▶ CrossVm::apply ──▶ backend maps, unmaps, drives lines
 //! ```
 //!
 //! | where | what |
 //! | --- | --- |
 //! | [`spec`] | registers of a type 0 header, with sections of PCI 3.0 |
 //! | [`PciBus`] | host bridge, functions, BAR placement and decoding, interrupt wires |
-//! | [`Ecam`] | memory-mapped configuration accesses |
+//! | [`Ecam`], [`Cam`] | configuration space as memory, 4 KiB or 256 bytes a function |
+//! | [`ConfigPorts`] | configuration accesses by the ports 0xcf8 and 0xcfc |
 //! | `fdt` (feature) | the bridge's device tree node |
 //!
 //! ```
@@ -37,13 +39,18 @@
 extern crate std;
 
 mod bus;
+mod cam;
 mod ecam;
 #[cfg(feature = "fdt")]
 pub mod fdt;
 mod function;
 mod lane;
 mod placement;
+mod ports;
+mod region;
 pub mod spec;
 
 pub use bus::{HostBridge, PciBus, PciError};
+pub use cam::Cam;
 pub use ecam::Ecam;
+pub use ports::ConfigPorts;

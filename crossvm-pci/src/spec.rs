@@ -116,3 +116,20 @@ pub struct InterruptRegister {
     /// Maximum latency.
     pub max_lat: u8,
 }
+
+/// The address port of configuration mechanism #1, §3.2.2.3.2.
+#[bitfield(u32)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct ConfigAddress {
+    #[bits(2)]
+    __: u8,
+    /// Number of the dword.
+    #[bits(6)]
+    pub register: u8,
+    /// Bus, device and function.
+    pub requester_id: u16,
+    #[bits(7)]
+    __: u8,
+    /// Accesses to the data port are configuration cycles.
+    pub enable: bool,
+}

@@ -8,7 +8,7 @@ use crossvm_core::{
     Bdf, Config, ConfigAccess, ConfigEffect, Connection, CrossVm, EventId, EventSet, GuestAccess, GuestAddr, GuestRange, PciSpace, Rights,
     Width,
 };
-use crossvm_pci::{Ecam, HostBridge, PciBus};
+use crossvm_pci::{Cam, ConfigPorts, Ecam, HostBridge, PciBus};
 
 use crate::stubs::{Bell, Frames, Irqs, Lists, Memory, Vm};
 
@@ -34,9 +34,11 @@ extern "C" fn _start() {
     let mut vm = Vm { memory: Memory, pci: PciBus::new(HostBridge::default(), window), irqs: Irqs, gic: Vgic::new() };
     let mut connections = Connections::new(black_box(Config::default()));
     install(&mut vm, &mut connections);
+    let mut ports = ConfigPorts::new();
     loop {
         connection(&mut vm, &mut connections);
         configuration(&mut vm, &mut connections, ecam);
+        other_mechanisms(&mut vm, &mut connections, &mut ports);
         interrupts(&mut vm.gic);
         deliberate();
     }
@@ -81,6 +83,17 @@ fn configuration(vm: &mut Vm, connections: &mut Connections, ecam: Ecam) {
     let (bdf, access) = (Bdf::from_requester_id(black_box(8)), ConfigAccess { offset: black_box(4), width: width() });
     black_box(vm.pci.read(bdf, access));
     let effect = vm.pci.write(bdf, access, black_box(0));
+    apply(vm, connections, effect);
+}
+
+fn other_mechanisms(vm: &mut Vm, connections: &mut Connections, ports: &mut ConfigPorts) {
+    if let Some(cam) = Cam::new(GuestAddr::new(black_box(0x3f00_0000)), black_box(16)) {
+        black_box(cam.read(&vm.pci, GuestAddr::new(black_box(0)), width()));
+        let effect = cam.write(&mut vm.pci, GuestAddr::new(black_box(0)), width(), black_box(0));
+        apply(vm, connections, effect);
+    }
+    black_box(ports.read(&vm.pci, black_box(0xcf8), width()));
+    let effect = ports.write(&mut vm.pci, black_box(0xcfc), width(), black_box(0));
     apply(vm, connections, effect);
 }
 

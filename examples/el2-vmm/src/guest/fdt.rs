@@ -58,7 +58,7 @@ pub fn device_tree<const F: usize>(guest: &Description<'_, F>) -> Result<Vec<u8>
     interrupt_controller(&mut fdt)?;
     serial_port(&mut fdt)?;
     let parent = InterruptParent { phandle: GIC_PHANDLE, address_cells: 0, specifier };
-    bridge_node(&mut fdt, guest.bus, map::ECAM, parent)?;
+    bridge_node(&mut fdt, guest.bus, map::ECAM, parent, None)?;
     fdt.end_node(root)?;
     fdt.finish()
 }

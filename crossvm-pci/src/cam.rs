@@ -1,0 +1,10 @@
+//! The configuration access mechanism of the `pci-host-cam-generic` binding: configuration space as memory, 256 bytes a function.
+
+use crossvm_core::{Bdf, ConfigAccess, ConfigEffect, GuestAddr, GuestRange, PciSpace, Width};
+
+crate::region::region! {
+    /// A CAM region of the guest's address space: 64 KiB a bus.
+    ///
+    /// Bus in bits 23:16 of an offset, device in 15:11, function in 10:8, register in 7:0.
+    Cam, 8
+}
