@@ -1,6 +1,6 @@
 //! The whole interrupt controller of a VM: its lines, who is kicked, power-on.
 
-use crossvm_core::{ErrorType, InterruptController, Irq, Level};
+use crossvm_core::{Bdf, ErrorType, InterruptController, Irq, Level, Message};
 
 use crate::bank::Bank;
 use crate::spec::{Group, MachineControl};
@@ -321,6 +321,11 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> InterruptController for Vgic<VC
     fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), Error> {
         let spi = Spi::new(irq.number()).ok_or_else(|| no_such_spi::<SPI_WORDS>(irq.number()))?;
         self.set_spi_level(spi, level)
+    }
+
+    /// This controller takes no messages: none means an interrupt.
+    fn deliver_msi(&mut self, _requester: Bdf, _message: Message) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -31,6 +31,61 @@ impl fmt::Display for EventId {
     }
 }
 
+/// A value that names a connection's event within one VM, and that is compared as a whole: an eventfd's number, a badge of a notification
+/// that nothing else signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExactId(u64);
+
+impl ExactId {
+    /// The id `value`: every value is one.
+    #[must_use]
+    pub const fn new(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// The value.
+    #[must_use]
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ExactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// What a peer's events arrive under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// A bit of an [`EventSet`]: events of several connections may coalesce into one set.
+    Bit(EventId),
+    /// A value of its own.
+    Exact(ExactId),
+}
+
+impl From<EventId> for Event {
+    fn from(id: EventId) -> Self {
+        Self::Bit(id)
+    }
+}
+
+impl From<ExactId> for Event {
+    fn from(id: ExactId) -> Self {
+        Self::Exact(id)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bit(id) => write!(f, "event id {id}"),
+            Self::Exact(id) => write!(f, "exact event id {id}"),
+        }
+    }
+}
+
 /// A set of event ids, as one word: what remains of many signals that coalesced (seL4 ORs the badges of a notification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct EventSet(u64);

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::ErrorType;
+use crate::{Bdf, ErrorType};
 
 /// Number of an interrupt line as the interrupt controller of the VM counts it (Arm: INTID, x86: GSI).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,21 @@ impl Level {
     #[must_use]
     pub const fn is_high(self) -> bool {
         matches!(self, Self::High)
+    }
+}
+
+/// A message-signalled interrupt: the store that a device makes instead of raising a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Message {
+    /// Guest-physical address of the store, as the guest has programmed it.
+    pub address: u64,
+    /// The value stored, 32 bits.
+    pub data: u32,
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {:#x} to {:#x}", self.data, self.address)
     }
 }
 
@@ -112,16 +127,30 @@ impl<T: IrqAllocator + ?Sized> IrqAllocator for &mut T {
 /// 3. A line that is raised while the guest has it disabled interrupts once the guest enables it, if it is still high then.
 /// 4. When `set_level` to low returns, the line causes no new interrupt. One that was on its way to a vCPU already may still arrive, once.
 /// 5. A failed `set_level` leaves the level as it was. `set_level` never blocks.
+/// 6. A message to the address where the guest's interrupt controller takes messages, with the data of one of its message interrupts, interrupts
+///    the guest as an edge: once at least after the last `deliver_msi`.
+/// 7. Any other message is dropped, which is no error: the guest has chosen address and data. `deliver_msi` changes nothing but interrupts, never
+///    the guest's memory, and touches no line of `set_level`. It never blocks.
 pub trait InterruptController: ErrorType {
     /// Sets the level of a line.
     ///
     /// # Errors
     /// [`OutOfRange`](crate::ErrorKind::OutOfRange) for a line that does not exist, or what the hypervisor reports.
     fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), Self::Error>;
+
+    /// Delivers a message of the function `requester`.
+    ///
+    /// # Errors
+    /// What the hypervisor reports; the message is kept and delivered later.
+    fn deliver_msi(&mut self, requester: Bdf, message: Message) -> Result<(), Self::Error>;
 }
 
 impl<T: InterruptController + ?Sized> InterruptController for &mut T {
     fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), Self::Error> {
         T::set_level(self, irq, level)
+    }
+
+    fn deliver_msi(&mut self, requester: Bdf, message: Message) -> Result<(), Self::Error> {
+        T::deliver_msi(self, requester, message)
     }
 }

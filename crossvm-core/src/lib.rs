@@ -10,7 +10,8 @@
 //!  │ store to EMIT ───────┼trap─▶ CrossVm::handle ──▶ Notifier::notify ─┼──▶ … ──▶ its VMM: CrossVm::consume
 //!  │                      │     │                                      │
 //!  │ load of COUNT ◀──────┼─────┤ EventPage (mapped read-only)         │
-//!  │ interrupt ◀──────────┼─────┤ InterruptController::set_level ◀── CrossVm::consume ◀── … ◀── its Notifier
+//!  │ interrupt ◀──────────┼─────┤ InterruptController::set_level,      │
+//!  │                      │     │   deliver_msi ◀── CrossVm::consume ◀─┼── … ◀── its Notifier
 //!  │                      │     │                                      │
 //!  │ configuration write ─┼trap─▶ PciSpace::write ──▶ ConfigEffect ──▶ CrossVm::apply ──▶ GuestMemory::map, unmap
 //!  │                      │     │                                      │
@@ -90,10 +91,13 @@ pub use address::{FrameSize, GuestAddr, GuestRange};
 pub use backend::{Backend, Parts};
 pub use crossvm::{
     ApplyError, BarStatus, Config, Connection, ConnectionId, ConsumeError, CrossVm, DataportEnd, InstallCause, InstallError, InterruptMode,
-    Invalid, Outcome, Removed, ServeError, Status, TooManyDataports,
+    Invalid, Messages, Outcome, Removed, ServeError, Status, TooManyDataports,
 };
 pub use error::{Error, ErrorKind, ErrorType};
-pub use event::{EventId, EventSet};
-pub use interrupt::{InterruptController, Irq, IrqAllocator, Level, Notifier};
+pub use event::{Event, EventId, EventSet, ExactId};
+pub use interrupt::{InterruptController, Irq, IrqAllocator, Level, Message, Notifier};
 pub use memory::{Dataport, EventPage, GuestMemory, Mapping, MemoryType, Rights};
-pub use pci::{Bar, BarIndex, BarWidth, Bdf, ClassCode, Command, ConfigAccess, ConfigEffect, Function, InterruptStatus, PciSpace};
+pub use pci::{
+    Bar, BarIndex, BarWidth, Bdf, ClassCode, Command, ConfigAccess, ConfigEffect, Function, InterruptStatus, MAX_VENDOR_DWORDS,
+    MsixControl, MsixTable, PciSpace,
+};

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use heapless::Vec;
+
 use crate::{ErrorType, FrameSize, GuestAddr, GuestRange, Irq, Width};
 
 /// Address of a PCI function: bus, device and function number.
@@ -110,8 +112,22 @@ pub struct ClassCode {
     pub interface: u8,
 }
 
-/// What a function is: everything that its configuration space starts from.
+/// Most dwords in the body of a vendor-specific capability.
+pub const MAX_VENDOR_DWORDS: usize = 15;
+
+/// Where a function has its MSI-X table and pending bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MsixTable {
+    /// Number of vectors, 1–2048.
+    pub vectors: u16,
+    /// BAR of the table, and the offset in bytes in it, a multiple of 8.
+    pub table: (BarIndex, u32),
+    /// BAR of the pending bits, and the offset in bytes in it, a multiple of 8.
+    pub pending: (BarIndex, u32),
+}
+
+/// What a function is: everything that its configuration space starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
     /// Vendor id.
     pub vendor: u16,
@@ -129,6 +145,10 @@ pub struct Function {
     pub interrupt: Option<Irq>,
     /// Its memory BARs. The BAR behind one of 64 bits is `None`.
     pub bars: [Option<Bar>; 6],
+    /// Body of its vendor-specific capability, behind the capability's header of four bytes; empty: it has none.
+    pub vendor_specific: Vec<u32, MAX_VENDOR_DWORDS>,
+    /// Its MSI-X capability; `None`: it has none.
+    pub msix: Option<MsixTable>,
 }
 
 /// One access to a function's configuration space.
@@ -142,7 +162,7 @@ pub struct ConfigAccess {
 
 /// What a guest's configuration write must cause outside the configuration space.
 ///
-/// It tells what changed; what the state is now, [`PciSpace::decoded`] and [`PciSpace::intx_disabled`] tell.
+/// It tells what changed; what the state is now, [`PciSpace::decoded`], [`PciSpace::command`] and [`PciSpace::msix`] tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigEffect {
@@ -166,6 +186,15 @@ pub enum ConfigEffect {
         /// The bits now.
         after: Command,
     },
+    /// The message control of MSI-X changed in a bit that has an effect.
+    Msix {
+        /// The function.
+        bdf: Bdf,
+        /// The bits before.
+        before: MsixControl,
+        /// The bits now.
+        after: MsixControl,
+    },
 }
 
 /// The bits of a function's command register that a guest can change.
@@ -179,6 +208,15 @@ pub struct Command {
     pub intx_disable: bool,
 }
 
+/// The bits of an MSI-X capability's message control that a guest can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MsixControl {
+    /// The function interrupts by messages, and does not assert its interrupt pin.
+    pub enabled: bool,
+    /// All vectors are masked, whatever their own mask bits say.
+    pub masked: bool,
+}
+
 /// The VM's PCI segment, as a place to put functions: a state machine that knows addresses, and touches nothing.
 ///
 /// # Contract
@@ -188,7 +226,8 @@ pub struct Command {
 /// 2. `decoded` is a function of the addresses and decode bits of all functions alone, not of the order in which they got them:
 ///    a BAR is decoded where memory decode is on, all of it lies inside one window, and no other BAR that is decoded before it, in the
 ///    order of BDF and BAR number, overlaps it.
-/// 3. A write returns an effect exactly where it changed a BAR's address or the command register. One write changes at most one.
+/// 3. A write returns an effect exactly where it changed a BAR's address, the command register or the message control of MSI-X. One write
+///    changes at most one.
 /// 4. An absent function reads all ones, and ignores writes.
 /// 5. The interrupt status that a guest reads is what `set_interrupt_status` set last; initially clear.
 /// 6. `reset` brings a function back to its power-on state, its addresses included. The interrupt status is clear then.
@@ -220,8 +259,11 @@ pub trait PciSpace: ErrorType {
     /// Where a BAR is decoded now, or `None` where it is not.
     fn decoded(&self, bdf: Bdf, bar: BarIndex) -> Option<GuestAddr>;
 
-    /// Whether the guest has told the function not to assert its interrupt pin.
-    fn intx_disabled(&self, bdf: Bdf) -> bool;
+    /// The bits that the guest has set in a function's command register; all clear for an absent one.
+    fn command(&self, bdf: Bdf) -> Command;
+
+    /// The bits that the guest has set in a function's message control; all clear for an absent one, and for one without MSI-X.
+    fn msix(&self, bdf: Bdf) -> MsixControl;
 
     /// Sets the interrupt status that the guest reads.
     fn set_interrupt_status(&mut self, bdf: Bdf, status: InterruptStatus);
@@ -265,8 +307,12 @@ impl<T: PciSpace + ?Sized> PciSpace for &mut T {
         T::decoded(self, bdf, bar)
     }
 
-    fn intx_disabled(&self, bdf: Bdf) -> bool {
-        T::intx_disabled(self, bdf)
+    fn command(&self, bdf: Bdf) -> Command {
+        T::command(self, bdf)
+    }
+
+    fn msix(&self, bdf: Bdf) -> MsixControl {
+        T::msix(self, bdf)
     }
 
     fn set_interrupt_status(&mut self, bdf: Bdf, status: InterruptStatus) {

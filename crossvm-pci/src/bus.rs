@@ -3,8 +3,8 @@
 use core::fmt;
 
 use crossvm_core::{
-    BarIndex, BarWidth, Bdf, ClassCode, ConfigAccess, ConfigEffect, Error, ErrorKind, ErrorType, Function, GuestAddr, GuestRange,
-    InterruptStatus, Irq, PciSpace,
+    BarIndex, BarWidth, Bdf, ClassCode, Command, ConfigAccess, ConfigEffect, Error, ErrorKind, ErrorType, Function, GuestAddr, GuestRange,
+    InterruptStatus, Irq, MsixControl, PciSpace,
 };
 use heapless::Vec;
 
@@ -123,6 +123,8 @@ impl<const F: usize> PciBus<F> {
             subsystem: 0,
             interrupt: None,
             bars: [None; 6],
+            vendor_specific: Vec::new(),
+            msix: None,
         };
         let mut windows = Vec::new();
         // A list of two has room for one.
@@ -304,14 +306,16 @@ impl<const F: usize> PciSpace for PciBus<F> {
         check_bars(&function)?;
         let place = self.functions.iter().position(Option::is_none).ok_or(PciError::Capacity(F))?;
         let bdf = self.free_number(function.interrupt).ok_or(PciError::NoNumber)?;
-        let state = FunctionState::new(function, self.first_addresses(&function)?);
+        let addresses = self.first_addresses(&function)?;
+        let interrupt = function.interrupt;
+        let state = FunctionState::new(function, addresses);
         if let (Some(slot), Some(index), Ok(number)) =
             (self.functions.get_mut(place), self.index.get_mut(usize::from(bdf.requester_id())), u8::try_from(place))
         {
             *slot = Some(state);
             *index = number;
         }
-        if let (Some(irq), Some(wire @ Wire::Free)) = (function.interrupt, self.wires.get_mut(usize::from(bdf.device()))) {
+        if let (Some(irq), Some(wire @ Wire::Free)) = (interrupt, self.wires.get_mut(usize::from(bdf.device()))) {
             *wire = Wire::Used(irq);
         }
         self.decode();
@@ -361,8 +365,12 @@ impl<const F: usize> PciSpace for PciBus<F> {
         self.get(bdf)?.decoded.get(bar.get()).copied().flatten()
     }
 
-    fn intx_disabled(&self, bdf: Bdf) -> bool {
-        self.get(bdf).is_some_and(|state| state.command.intx_disable)
+    fn command(&self, bdf: Bdf) -> Command {
+        self.get(bdf).map(|state| state.command).unwrap_or_default()
+    }
+
+    fn msix(&self, bdf: Bdf) -> MsixControl {
+        self.get(bdf).map(|state| state.msix).unwrap_or_default()
     }
 
     fn set_interrupt_status(&mut self, bdf: Bdf, status: InterruptStatus) {

@@ -1,6 +1,6 @@
 //! Configuration space of one function with a type 0 header, as plain data.
 
-use crossvm_core::{BarIndex, BarWidth, Command, ConfigAccess, Function, GuestAddr, GuestRange, InterruptStatus};
+use crossvm_core::{BarIndex, BarWidth, Command, ConfigAccess, Function, GuestAddr, GuestRange, InterruptStatus, MsixControl};
 
 use crate::lane::Lane;
 use crate::spec::{self, BAR_KIND_64, ClassRegister, CommandRegister, HeaderRegister, InterruptRegister, MemoryBar, StatusRegister};
@@ -18,6 +18,7 @@ pub(crate) struct FunctionState {
     pub(crate) description: Function,
     pub(crate) command: Command,
     pub(crate) status: InterruptStatus,
+    pub(crate) msix: MsixControl,
     interrupt_line: u8,
     /// Address bits of the six base address registers.
     addresses: [u32; 6],
@@ -43,6 +44,7 @@ impl FunctionState {
             description,
             command: POWER_ON,
             status: InterruptStatus::Clear,
+            msix: MsixControl::default(),
             interrupt_line: 0,
             addresses: registers,
             first_addresses: registers,
@@ -54,6 +56,7 @@ impl FunctionState {
     pub(crate) fn reset(&mut self) {
         self.command = POWER_ON;
         self.status = InterruptStatus::Clear;
+        self.msix = MsixControl::default();
         self.interrupt_line = 0;
         self.addresses = self.first_addresses;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crossvm_core::{
     BarIndex, BarWidth, Bdf, Command, ConfigAccess, ConfigEffect, Error, ErrorKind, ErrorType, Function, GuestAddr, GuestRange,
-    InterruptStatus, PciSpace, Width,
+    InterruptStatus, MsixControl, PciSpace, Width,
 };
 
 /// Why a [`FakeBus`] refused.
@@ -24,6 +24,8 @@ struct Bytes {
     now: [u8; 256],
     power_on: [u8; 256],
     writable: [u8; 256],
+    /// Offset of the MSI-X capability.
+    msix_at: Option<usize>,
 }
 
 /// A bus of byte arrays, one function for each device number from 1 on.
@@ -35,6 +37,8 @@ pub struct FakeBus {
 }
 
 const BAR: usize = 0x10;
+/// Where the capabilities start: behind the header.
+const CAPABILITIES: usize = 0x40;
 
 impl FakeBus {
     /// A bus whose bridge has one window.
@@ -53,8 +57,11 @@ impl FakeBus {
             subsystem: 0,
             interrupt: None,
             bars: [None; 6],
+            vendor_specific: heapless::Vec::new(),
+            msix: None,
         };
-        Self { windows: [window], bridge: Bytes { function, now, power_on: now, writable: [0; 256] }, functions: BTreeMap::new() }
+        let bridge = Bytes { function, now, power_on: now, writable: [0; 256], msix_at: None };
+        Self { windows: [window], bridge, functions: BTreeMap::new() }
     }
 
     /// The functions that are present, without the bridge.
@@ -90,11 +97,39 @@ impl Bytes {
             let used = if wide { 8 } else { 4 };
             put(BAR + 4 * index, &(address | flags).to_le_bytes()[..used], &mask.to_le_bytes()[..used]);
         }
-        Self { function: *function, now, power_on: now, writable }
+        let mut at = CAPABILITIES;
+        let mut link = 0x34;
+        if !function.vendor_specific.is_empty() {
+            let body: Vec<u8> = function.vendor_specific.iter().flat_map(|dword| dword.to_le_bytes()).collect();
+            let length = 4 + body.len();
+            put(at, &[0x09, 0, u8::try_from(length).expect("at most 64")], &[]);
+            put(at + 4, &body, &[]);
+            put(link, &[u8::try_from(at).expect("below 256")], &[]);
+            (link, at) = (at + 1, at + length);
+        }
+        let msix_at = function.msix.map(|msix| {
+            let place = |(bar, offset): (BarIndex, u32)| (offset | u32::try_from(bar.get()).expect("below 6")).to_le_bytes();
+            let [size, more] = (msix.vectors - 1).to_le_bytes();
+            // Function mask and enable.
+            put(at, &[0x11, 0, size, more], &[0, 0, 0, 0xc0]);
+            put(at + 4, &place(msix.table), &[]);
+            put(at + 8, &place(msix.pending), &[]);
+            put(link, &[u8::try_from(at).expect("below 256")], &[]);
+            at
+        });
+        if now[0x34] != 0 {
+            now[0x06] |= 0x10;
+        }
+        Self { function: function.clone(), now, power_on: now, writable, msix_at }
     }
 
     fn command(&self) -> Command {
         Command { memory_decode: self.now[4] & 0x02 != 0, bus_master: self.now[4] & 0x04 != 0, intx_disable: self.now[5] & 0x04 != 0 }
+    }
+
+    fn msix(&self) -> MsixControl {
+        let control = self.msix_at.map_or(0, |at| self.now[at + 3]);
+        MsixControl { enabled: control & 0x80 != 0, masked: control & 0x40 != 0 }
     }
 
     /// What the bytes of a BAR point at.
@@ -181,13 +216,16 @@ impl PciSpace for FakeBus {
 
     fn write(&mut self, bdf: Bdf, access: ConfigAccess, value: u32) -> Option<ConfigEffect> {
         let bytes = self.functions.get_mut(&bdf)?;
-        let (command, addresses) = (bytes.command(), bytes.addresses());
+        let (command, msix, addresses) = (bytes.command(), bytes.msix(), bytes.addresses());
         for (at, byte) in span(access)?.zip(value.to_le_bytes()).filter(|(at, _)| *at < 256) {
             let mask = bytes.writable[at];
             bytes.now[at] = (bytes.now[at] & !mask) | (byte & mask);
         }
         if bytes.command() != command {
             return Some(ConfigEffect::Command { bdf, before: command, after: bytes.command() });
+        }
+        if bytes.msix() != msix {
+            return Some(ConfigEffect::Msix { bdf, before: msix, after: bytes.msix() });
         }
         let moved = BarIndex::ALL.into_iter().find_map(|bar| match (addresses[bar.get()], bytes.addresses()[bar.get()]) {
             (Some(from), Some(to)) if from != to => Some((bar, from, to)),
@@ -214,13 +252,17 @@ impl PciSpace for FakeBus {
         None
     }
 
-    fn intx_disabled(&self, bdf: Bdf) -> bool {
-        self.get(bdf).is_some_and(|bytes| bytes.command().intx_disable)
+    fn command(&self, bdf: Bdf) -> Command {
+        self.get(bdf).map(Bytes::command).unwrap_or_default()
+    }
+
+    fn msix(&self, bdf: Bdf) -> MsixControl {
+        self.get(bdf).map(Bytes::msix).unwrap_or_default()
     }
 
     fn set_interrupt_status(&mut self, bdf: Bdf, status: InterruptStatus) {
         if let Some(bytes) = self.functions.get_mut(&bdf) {
-            bytes.now[6] = if status == InterruptStatus::Pending { 0x08 } else { 0 };
+            bytes.now[6] = (bytes.now[6] & !0x08) | if status == InterruptStatus::Pending { 0x08 } else { 0 };
         }
     }
 

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crossvm_core::{
-    BarIndex, Bdf, ConfigAccess, ConfigEffect, Error, ErrorKind, ErrorType, FrameSize, Function, GuestAddr, GuestMemory, GuestRange,
-    InterruptController, InterruptStatus, Irq, IrqAllocator, Level, Mapping, Notifier, PciSpace,
+    BarIndex, Bdf, Command, ConfigAccess, ConfigEffect, Error, ErrorKind, ErrorType, FrameSize, Function, GuestAddr, GuestMemory,
+    GuestRange, InterruptController, InterruptStatus, Irq, IrqAllocator, Level, Mapping, Message, MsixControl, Notifier, PciSpace,
 };
 
 /// Decides which fallible backend call fails. Clones share the count, so that one plan covers all backends of a VM.
@@ -120,6 +120,11 @@ impl<T: InterruptController> InterruptController for Faulty<T> {
         self.faults.step()?;
         self.inner.set_level(irq, level).map_err(FaultyError::Backend)
     }
+
+    fn deliver_msi(&mut self, requester: Bdf, message: Message) -> Result<(), Self::Error> {
+        self.faults.step()?;
+        self.inner.deliver_msi(requester, message).map_err(FaultyError::Backend)
+    }
 }
 
 impl<T: Notifier> Notifier for Faulty<T> {
@@ -156,8 +161,12 @@ impl<T: PciSpace> PciSpace for Faulty<T> {
         self.inner.decoded(bdf, bar)
     }
 
-    fn intx_disabled(&self, bdf: Bdf) -> bool {
-        self.inner.intx_disabled(bdf)
+    fn command(&self, bdf: Bdf) -> Command {
+        self.inner.command(bdf)
+    }
+
+    fn msix(&self, bdf: Bdf) -> MsixControl {
+        self.inner.msix(bdf)
     }
 
     fn set_interrupt_status(&mut self, bdf: Bdf, status: InterruptStatus) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ops::Range;
 
-use crossvm_core::{ErrorKind, ErrorType, InterruptController, Irq, IrqAllocator, Level};
+use crossvm_core::{Bdf, ErrorKind, ErrorType, InterruptController, Irq, IrqAllocator, Level, Message};
 
 /// Hands out the lines of a range, lowest first.
 #[derive(Debug)]
@@ -42,11 +42,12 @@ impl IrqAllocator for FakeIrqs {
     }
 }
 
-/// Records the level of each line, and each change of it.
+/// Records the level of each line, each change of it, and each message.
 #[derive(Debug, Default)]
 pub struct FakeInterrupts {
     levels: BTreeMap<Irq, Level>,
     changes: Vec<(Irq, Level)>,
+    messages: Vec<(Bdf, Message)>,
 }
 
 impl FakeInterrupts {
@@ -65,6 +66,11 @@ impl FakeInterrupts {
     pub fn take_changes(&mut self) -> Vec<(Irq, Level)> {
         std::mem::take(&mut self.changes)
     }
+
+    /// Takes the messages that were delivered and from whom, oldest first.
+    pub fn take_messages(&mut self) -> Vec<(Bdf, Message)> {
+        std::mem::take(&mut self.messages)
+    }
 }
 
 impl ErrorType for FakeInterrupts {
@@ -76,6 +82,11 @@ impl InterruptController for FakeInterrupts {
         if self.levels.insert(irq, level).unwrap_or_default() != level {
             self.changes.push((irq, level));
         }
+        Ok(())
+    }
+
+    fn deliver_msi(&mut self, requester: Bdf, message: Message) -> Result<(), Infallible> {
+        self.messages.push((requester, message));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl, State};
 use crossvm_arm::{ListRegisters, VcpuId, Vgic};
-use crossvm_core::{ErrorType, InterruptController, Irq, Level, Width};
+use crossvm_core::{Bdf, ErrorType, InterruptController, Irq, Level, Message, Width};
 use crossvm_pci::{HostBridge, PciBus};
 use crossvm_testkit::conformance::interrupt_controller::{self, GuestCpu};
 use crossvm_testkit::conformance::{guest_memory, irq_allocator, pci_space};
@@ -112,6 +112,10 @@ impl InterruptController for Cpu {
     fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), Self::Error> {
         self.exit(|gic| gic.set_level(irq, level))
     }
+
+    fn deliver_msi(&mut self, requester: Bdf, message: Message) -> Result<(), Self::Error> {
+        self.exit(|gic| gic.deliver_msi(requester, message))
+    }
 }
 
 impl GuestCpu for Cpu {
@@ -121,6 +125,10 @@ impl GuestCpu for Cpu {
     fn no_line(&self) -> Irq {
         Irq::new(96)
     }
+    fn message(&self) -> Option<(Message, Irq)> {
+        None
+    }
+
     fn set_enabled(&mut self, irq: Irq, enabled: bool) {
         let register = if enabled { GICD_ISENABLER } else { GICD_ICENABLER } + 4 * (irq.number() / 32);
         self.exit(|gic| gic.distributor_write(register, Width::U32, 1 << (irq.number() % 32)));

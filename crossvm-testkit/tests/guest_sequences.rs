@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{Connections, Vm, four, vm};
 use crossvm_core::{
-    BarIndex, Config, ConfigAccess, ConfigEffect, ConnectionId, EventSet, GuestAddr, GuestRange, Outcome, PciSpace, Rights, Width,
+    BarIndex, Config, ConfigAccess, ConfigEffect, ConnectionId, EventSet, GuestAddr, GuestRange, Messages, Outcome, PciSpace, Rights, Width,
 };
 use crossvm_testkit::strategy::{Step, step};
 use crossvm_testkit::{Doorbell, FakeBus, RAM, WINDOW, range};
@@ -24,7 +24,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (connections, model) = (Connections::new(Config::default()), FakeBus::new(range(WINDOW)));
+        let (connections, model) =
+            (Connections::new(Config { messages: Messages::Absent, ..Config::default() }), FakeBus::new(range(WINDOW)));
         let mut world = Self { vm: vm(), connections, doorbell: Doorbell::default(), model, counts: BTreeMap::new() };
         (0..4).for_each(|bit| world.toggle(bit));
         world
@@ -149,7 +150,7 @@ impl World {
                     expected.extend(pages.into_iter().map(|range| (range, *rights)));
                 }
             }
-            let asserted = status.count != 0 && !self.model.intx_disabled(status.bdf);
+            let asserted = status.count != 0 && !self.model.command(status.bdf).intx_disable && !self.model.msix(status.bdf).enabled;
             *levels.entry(status.irq.unwrap()).or_default() |= asserted;
             let pending = self.vm.pci.read(status.bdf, ConfigAccess { offset: 6, width: Width::U16 }) & 8 != 0;
             assert_eq!(pending, status.count != 0, "interrupt status of {}", status.name);
@@ -206,6 +207,8 @@ fn function_of(vm: &Vm, connections: &Connections, id: ConnectionId) -> crossvm_
         subsystem: 0,
         interrupt: status.irq,
         bars,
+        vendor_specific: heapless::Vec::new(),
+        msix: None,
     }
 }
 

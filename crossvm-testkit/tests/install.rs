@@ -108,7 +108,7 @@ fn remove_undoes_install() {
         // From the middle outwards, with everything pending.
         for index in [1, 2, 0, 3] {
             let removed = connections.remove(&mut backend, ids[index]).unwrap().unwrap();
-            assert_eq!(removed.connection.event, Some(event(u8::try_from(index).unwrap())));
+            assert_eq!(removed.connection.event, Some(event(u8::try_from(index).unwrap()).into()));
         }
         assert_eq!(trace(&backend), before);
         assert!(connections.remove(&mut backend, ids[0]).unwrap().is_none(), "removed twice");
@@ -210,7 +210,7 @@ fn what_cannot_be_is_refused_before_any_backend_is_asked() {
         other => panic!("{other}"),
     };
     assert_eq!(refused(named("small")), Invalid::NameTaken);
-    assert_eq!(refused(named("new").with_event(event(2))), Invalid::EventTaken(event(2)));
+    assert_eq!(refused(named("new").with_event(event(2))), Invalid::EventTaken(event(2).into()));
     let empty = FakeDataport::new(0);
     let connection = named("new").with_dataport(empty, crossvm_core::Rights::Read).unwrap();
     assert!(matches!(refused(connection), Invalid::EmptyDataport(bar) if bar.get() == 1));

@@ -5,10 +5,10 @@ use core::fmt;
 use heapless::Vec;
 
 use super::{ApplyError, Backend, ConnectionId, CrossVm, EventRegisters};
-use crate::device::{MAX_DATAPORTS, Name};
-use crate::{BarIndex, Bdf, Dataport, EventId, FrameSize, GuestAddr, Irq, Rights};
+use crate::device::{MAX_DATAPORTS, MESSAGE_BAR, MessageTable, Name};
+use crate::{BarIndex, BarWidth, Bdf, Dataport, Event, FrameSize, GuestAddr, Irq, Rights};
 
-/// How a connection interrupts its guest.
+/// How a connection interrupts its guest, as long as the guest does not use MSI-X.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum InterruptMode {
     /// A line of its own.
@@ -25,6 +25,8 @@ pub struct DataportEnd<D> {
     pub dataport: D,
     /// The guest's rights.
     pub rights: Rights,
+    /// Width of its BAR's address.
+    pub width: BarWidth,
 }
 
 /// A connection to install.
@@ -36,8 +38,8 @@ pub struct Connection<D, K> {
     pub dataports: Vec<DataportEnd<D>, MAX_DATAPORTS>,
     /// Signals the peer when the guest writes EMIT. `None`: EMIT does nothing.
     pub emit: Option<K>,
-    /// The id under which the peer's events arrive. `None`: none arrive.
-    pub event: Option<EventId>,
+    /// What the peer's events arrive under. `None`: none arrive.
+    pub event: Option<Event>,
     /// How the guest is interrupted.
     pub interrupt: InterruptMode,
 }
@@ -49,12 +51,29 @@ impl<D, K> Connection<D, K> {
         Self { name, dataports: Vec::new(), emit: None, event: None, interrupt: InterruptMode::OwnLine }
     }
 
+    /// With one dataport more, behind a BAR of 32 bits: at most 2 GiB, below 4 GiB, where every driver can use it.
+    ///
+    /// # Errors
+    /// [`TooManyDataports`] where there are [`MAX_DATAPORTS`] already.
+    pub fn with_dataport(self, dataport: D, rights: Rights) -> Result<Self, TooManyDataports> {
+        self.with_dataport_end(DataportEnd { dataport, rights, width: BarWidth::Bits32 })
+    }
+
+    /// With one dataport more, behind a BAR of 64 bits: above 4 GiB where the bridge has a window there. It counts as two; drivers that
+    /// stop at the first BAR that is zero do not see what comes behind it.
+    ///
+    /// # Errors
+    /// [`TooManyDataports`] where there are [`MAX_DATAPORTS`] already.
+    pub fn with_wide_dataport(self, dataport: D, rights: Rights) -> Result<Self, TooManyDataports> {
+        self.with_dataport_end(DataportEnd { dataport, rights, width: BarWidth::Bits64 })
+    }
+
     /// With one dataport more.
     ///
     /// # Errors
     /// [`TooManyDataports`] where there are [`MAX_DATAPORTS`] already.
-    pub fn with_dataport(mut self, dataport: D, rights: Rights) -> Result<Self, TooManyDataports> {
-        self.dataports.push(DataportEnd { dataport, rights }).map_err(|_| TooManyDataports)?;
+    pub fn with_dataport_end(mut self, end: DataportEnd<D>) -> Result<Self, TooManyDataports> {
+        self.dataports.push(end).map_err(|_| TooManyDataports)?;
         Ok(self)
     }
 
@@ -65,10 +84,10 @@ impl<D, K> Connection<D, K> {
         self
     }
 
-    /// With the peer's events arriving under `id`.
+    /// With the peer's events arriving under `event`: an [`EventId`](crate::EventId) or an [`ExactId`](crate::ExactId).
     #[must_use]
-    pub fn with_event(mut self, id: EventId) -> Self {
-        self.event = Some(id);
+    pub fn with_event(mut self, event: impl Into<Event>) -> Self {
+        self.event = Some(event.into());
         self
     }
 
@@ -106,6 +125,7 @@ pub struct Removed<B: Backend, D, K> {
 pub(super) struct Region<D> {
     pub(super) dataport: D,
     pub(super) rights: Rights,
+    pub(super) width: BarWidth,
     pub(super) bar: BarIndex,
     /// The true size rounded up to a power of two.
     pub(super) bar_size: FrameSize,
@@ -126,12 +146,17 @@ pub(super) struct Slot<P, D, K> {
     pub(super) page: P,
     /// Where the event registers are mapped now.
     pub(super) events_at: Option<GuestAddr>,
+    /// MSI-X, where the configuration offers it.
+    pub(super) messages: Option<MessageTable>,
+    /// Where the MSI-X table is decoded now.
+    pub(super) messages_at: Option<GuestAddr>,
     pub(super) regions: Vec<Region<D>, MAX_DATAPORTS>,
     pub(super) emit: Option<K>,
-    pub(super) event: Option<EventId>,
+    pub(super) event: Option<Event>,
     pub(super) emitted: u64,
     pub(super) received: u64,
     pub(super) dropped: u64,
+    pub(super) messages_sent: u64,
 }
 
 /// Where a BAR of a connection is, for reports.
@@ -141,7 +166,7 @@ pub struct BarStatus {
     pub bar: BarIndex,
     /// Its size.
     pub size: FrameSize,
-    /// Where it is mapped now; `None`: the guest does not reach it.
+    /// Where the guest reaches it now; `None`: nowhere.
     pub mapped_at: Option<GuestAddr>,
 }
 
@@ -156,14 +181,16 @@ pub struct Status {
     pub irq: Option<Irq>,
     /// Emits of the guest that were delivered, since `install`.
     pub emitted: u64,
-    /// Events of the peer that were counted, since `install`. Signals that coalesced on their way count once.
+    /// Events of the peer that were counted, since `install`. Signals that coalesced on their way count as often as the VMM was told.
     pub received: u64,
     /// Emits of the guest that could not be delivered, since `install`.
     pub dropped: u64,
+    /// Messages that interrupted the guest, since `install`.
+    pub messages_sent: u64,
     /// The guest's COUNT register.
     pub count: u32,
-    /// Its BARs, the event registers first.
-    pub bars: Vec<BarStatus, { MAX_DATAPORTS + 1 }>,
+    /// Its BARs: the event registers, the dataports, MSI-X.
+    pub bars: Vec<BarStatus, 6>,
 }
 
 impl<B: Backend, D: Dataport, K, const N: usize> CrossVm<B, D, K, N> {
@@ -173,8 +200,9 @@ impl<B: Backend, D: Dataport, K, const N: usize> CrossVm<B, D, K, N> {
         let slot = self.slot(id)?;
         let events = BarStatus { bar: BarIndex::ALL[0], size: self.config.event_bar.size(), mapped_at: slot.events_at };
         let regions = slot.regions.iter().map(|region| BarStatus { bar: region.bar, size: region.bar_size, mapped_at: region.mapped_at });
+        let messages = slot.messages.map(|_| BarStatus { bar: MESSAGE_BAR, size: FrameSize::KIB_4, mapped_at: slot.messages_at });
         let mut bars = Vec::new();
-        for bar in core::iter::once(events).chain(regions) {
+        for bar in core::iter::once(events).chain(regions).chain(messages) {
             // As many places as BARs.
             let _ = bars.push(bar);
         }
@@ -185,6 +213,7 @@ impl<B: Backend, D: Dataport, K, const N: usize> CrossVm<B, D, K, N> {
             emitted: slot.emitted,
             received: slot.received,
             dropped: slot.dropped,
+            messages_sent: slot.messages_sent,
             count: EventRegisters(&slot.page).count(),
             bars,
         })

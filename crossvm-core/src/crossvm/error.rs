@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::device::{MAX_DATAPORTS, Name};
-use crate::{Backend, BarIndex, Bdf, Error, ErrorKind, ErrorType, EventId, EventSet, GuestAddr, GuestRange};
+use crate::{Backend, BarIndex, Bdf, Error, ErrorKind, ErrorType, Event, EventSet, GuestAddr, GuestRange};
 
 type MemoryError<B> = <<B as Backend>::Memory as ErrorType>::Error;
 type PciError<B> = <<B as Backend>::Pci as ErrorType>::Error;
@@ -22,11 +22,13 @@ pub enum Invalid {
     /// Another connection of the VM has the name.
     NameTaken,
     /// Another connection of the VM has the event id.
-    EventTaken(EventId),
+    EventTaken(Event),
     /// A dataport has no frames.
     EmptyDataport(BarIndex),
-    /// A dataport is larger than a BAR can be (2 GiB).
+    /// A dataport is larger than its BAR can be: 2 GiB with 32 bits.
     DataportTooLarge(BarIndex),
+    /// The dataports need more BARs than there are: each takes one, each of 64 bits two.
+    TooManyBars,
 }
 
 impl fmt::Display for Invalid {
@@ -34,11 +36,12 @@ impl fmt::Display for Invalid {
         match self {
             Self::Full { capacity } => write!(f, "the VM has {capacity} connections already, as many as its CrossVm holds"),
             Self::NameTaken => write!(f, "another connection of the VM has this name"),
-            Self::EventTaken(id) => write!(f, "another connection of the VM has event id {id}"),
+            Self::EventTaken(event) => write!(f, "another connection of the VM has {event}"),
             Self::EmptyDataport(bar) => {
                 write!(f, "the dataport of {bar} has no frames (at most {MAX_DATAPORTS} dataports, each of one frame or more)")
             }
-            Self::DataportTooLarge(bar) => write!(f, "the dataport of {bar} is larger than 2 GiB"),
+            Self::DataportTooLarge(bar) => write!(f, "the dataport of {bar} is larger than its address can be: with 32 bits 2 GiB"),
+            Self::TooManyBars => write!(f, "the dataports need more than {MAX_DATAPORTS} BARs; one behind 64 bits takes two"),
         }
     }
 }
@@ -71,7 +74,7 @@ impl<B: Backend> InstallCause<B> {
         match self {
             Self::Invalid(Invalid::Full { .. }) => ErrorKind::Exhausted,
             Self::Invalid(Invalid::NameTaken | Invalid::EventTaken(_)) => ErrorKind::Overlap,
-            Self::Invalid(Invalid::EmptyDataport(_) | Invalid::DataportTooLarge(_)) => ErrorKind::OutOfRange,
+            Self::Invalid(Invalid::EmptyDataport(_) | Invalid::DataportTooLarge(_) | Invalid::TooManyBars) => ErrorKind::OutOfRange,
             Self::Reserve(_, error) | Self::EventPage(error) | Self::Map { error, .. } => error.kind(),
             Self::Interrupt(error) => error.kind(),
             Self::Pci(error) => error.kind(),
@@ -148,8 +151,8 @@ pub enum ApplyError<B: Backend> {
         /// The backend's error.
         error: MemoryError<B>,
     },
-    /// An interrupt line could not be set.
-    Line(LineError<B>),
+    /// An interrupt line could not be set, or a message not be delivered.
+    Interrupt(LineError<B>),
 }
 
 impl<B: Backend> fmt::Debug for ApplyError<B> {
@@ -158,7 +161,7 @@ impl<B: Backend> fmt::Debug for ApplyError<B> {
             Self::Map { bdf, bar, at, error } => {
                 f.debug_struct("Map").field("bdf", bdf).field("bar", bar).field("at", at).field("error", error).finish()
             }
-            Self::Line(error) => f.debug_tuple("Line").field(error).finish(),
+            Self::Interrupt(error) => f.debug_tuple("Interrupt").field(error).finish(),
         }
     }
 }
@@ -167,7 +170,7 @@ impl<B: Backend> fmt::Display for ApplyError<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Map { bdf, bar, at, error } => write!(f, "mapping {bar} of {bdf} at {at}: {} ({error:?})", error.kind()),
-            Self::Line(error) => write!(f, "setting the interrupt line: {} ({error:?})", error.kind()),
+            Self::Interrupt(error) => write!(f, "interrupting the guest: {} ({error:?})", error.kind()),
         }
     }
 }
@@ -178,13 +181,13 @@ impl<B: Backend> Error for ApplyError<B> {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Map { error, .. } => error.kind(),
-            Self::Line(error) => error.kind(),
+            Self::Interrupt(error) => error.kind(),
         }
     }
 }
 
 /// The interrupt controller failed while events were consumed. All of them are counted all the same;
-/// [`refresh`](crate::CrossVm::refresh) tries the line again.
+/// [`refresh`](crate::CrossVm::refresh) tries the interrupt again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeError<L> {
     /// The ids that belong to no connection, as [`consume`](crate::CrossVm::consume) gives them back.
@@ -195,7 +198,7 @@ pub struct ConsumeError<L> {
 
 impl<L: Error> fmt::Display for ConsumeError<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "setting an interrupt line: {} ({:?})", self.error.kind(), self.error)
+        write!(f, "interrupting the guest: {} ({:?})", self.error.kind(), self.error)
     }
 }
 
@@ -212,15 +215,15 @@ impl<L: Error> Error for ConsumeError<L> {
 pub enum ServeError<N, L> {
     /// The peer could not be signalled; the emit counts as dropped.
     Notify(N),
-    /// The interrupt line could not be set; [`refresh`](crate::CrossVm::refresh) tries again.
-    Line(L),
+    /// The guest could not be interrupted, or its line not be lowered; [`refresh`](crate::CrossVm::refresh) tries again.
+    Interrupt(L),
 }
 
 impl<N: Error, L: Error> fmt::Display for ServeError<N, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Notify(error) => write!(f, "signalling the peer: {} ({error:?})", error.kind()),
-            Self::Line(error) => write!(f, "setting the interrupt line: {} ({error:?})", error.kind()),
+            Self::Interrupt(error) => write!(f, "interrupting the guest: {} ({error:?})", error.kind()),
         }
     }
 }
@@ -231,7 +234,7 @@ impl<N: Error, L: Error> Error for ServeError<N, L> {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Notify(error) => error.kind(),
-            Self::Line(error) => error.kind(),
+            Self::Interrupt(error) => error.kind(),
         }
     }
 }

@@ -7,8 +7,8 @@ use super::{
     ApplyError, Backend, Connection, ConnectionId, CrossVm, DataportEnd, EventRegisters, InstallCause, InstallError, Invalid, Region,
     Removed, Slot,
 };
-use crate::device::{self, MAX_DATAPORTS};
-use crate::{BarIndex, Dataport, FrameSize, GuestMemory, PciSpace};
+use crate::device::{self, DataportBar, MAX_DATAPORTS, MESSAGE_BAR, MessageTable};
+use crate::{BarIndex, BarWidth, Dataport, Event, FrameSize, GuestMemory, PciSpace};
 
 /// Largest BAR of 32 bits.
 const LARGEST_BAR: u64 = 1 << 31;
@@ -31,7 +31,8 @@ where
         connections: impl IntoIterator<Item = Connection<D, K>>,
     ) -> Result<Vec<ConnectionId, N>, InstallError<B>> {
         let mut installed = Vec::new();
-        for (position, connection) in connections.into_iter().enumerate() {
+        // `enumerate` would panic on more connections than a usize counts.
+        for (position, connection) in (0..usize::MAX).zip(connections) {
             let name = connection.name;
             let result = self.install_one(backend, connection);
             // As many ids as places: there is always room for one that got a place.
@@ -53,21 +54,21 @@ where
     /// BARs that it hid are mapped. Gives back what [`CrossVm::install`] took, or `None` where there is no such connection.
     ///
     /// # Errors
-    /// [`ApplyError::Line`] where the line could not be lowered; nothing is changed then.
+    /// [`ApplyError::Interrupt`] where the line could not be lowered; nothing is changed then.
     pub fn remove(&mut self, backend: &mut B, id: ConnectionId) -> Result<Option<Removed<B, D, K>>, ApplyError<B>> {
         let asserting = self.slot(id).is_some_and(|slot| slot.asserting);
         if let Err(error) = self.assert_line(backend, id, false) {
             // The controller still has the line as it was: this only sets our books right.
             let _ = self.assert_line(backend, id, asserting);
-            return Err(ApplyError::Line(error));
+            return Err(ApplyError::Interrupt(error));
         }
         let removed = self.uninstall(backend, id);
         self.release_windows(backend);
         Ok(removed.map(|connection| Removed { connection, uncovered: self.sync_mappings(backend) }))
     }
 
-    /// Brings what the guest sees back to power-on, for a guest that reboots: counters zero, lines low, BARs at their first addresses. The
-    /// wiring stays: events that arrive from now on count.
+    /// Brings what the guest sees back to power-on, for a guest that reboots: counters zero, lines low, MSI-X off, BARs at their first
+    /// addresses. The wiring stays: events that arrive from now on count.
     ///
     /// # Errors
     /// [`ApplyError`] with the first failure of a backend; the rest is reset, and [`CrossVm::refresh`] tries again.
@@ -77,7 +78,10 @@ where
             let Some(slot) = self.slot(id) else { continue };
             EventRegisters(&slot.page).reset();
             backend.pci().reset(slot.bdf);
-            result = result.and(self.update_line(backend, id).map_err(ApplyError::Line));
+            if let Some(table) = self.slot_mut(id).and_then(|slot| slot.messages.as_mut()) {
+                *table = MessageTable::new();
+            }
+            result = result.and(self.update_interrupt(backend, id).map_err(ApplyError::Interrupt));
         }
         result.and(self.sync_mappings(backend))
     }
@@ -98,7 +102,7 @@ where
         let sizes = regions.iter().map(|region| (true_size(&region.dataport), region.rights));
         EventRegisters(&page).describe(self.config.profile, &connection.name, sizes);
         let irq = self.lines.get(line).and_then(Option::as_ref).map(|line| line.irq);
-        let function = device::function(event_size, regions.iter().map(|region| region.bar_size), irq);
+        let function = device::function(self.config, irq, regions.iter().map(Region::shown));
         let bdf = match backend.pci().insert(function) {
             Ok(bdf) => bdf,
             Err(error) => {
@@ -115,15 +119,21 @@ where
             asserting: false,
             page,
             events_at: None,
+            messages: self.config.has_messages().then(MessageTable::new),
+            messages_at: None,
             regions,
             emit: connection.emit,
             event: connection.event,
             emitted: 0,
             received: 0,
             dropped: 0,
+            messages_sent: 0,
         };
         let mapped = slot.map_decoded(backend, event_size);
-        if let (Some(event), Ok(())) = (slot.event, &mapped)
+        if slot.messages.is_some() {
+            slot.messages_at = backend.pci().decoded(bdf, MESSAGE_BAR);
+        }
+        if let (Some(Event::Bit(event)), Ok(())) = (slot.event, &mapped)
             && let Some(entry) = self.by_event.get_mut(usize::from(event.bit()))
         {
             *entry = Some(id);
@@ -133,7 +143,8 @@ where
         }
         match mapped {
             Ok(()) => {
-                self.index_event_bars();
+                self.index_exact_ids();
+                self.index_bars();
                 Ok(id)
             }
             Err(MapFailure { bar, at, error }) => {
@@ -149,9 +160,7 @@ where
         if slots.any(|slot| slot.name == connection.name) {
             return Err(Invalid::NameTaken);
         }
-        if let Some(event) = connection.event
-            && self.by_event.get(usize::from(event.bit())).is_some_and(Option::is_some)
-        {
+        if let Some(event) = connection.event.filter(|event| self.by_event(*event).is_some()) {
             return Err(Invalid::EventTaken(event));
         }
         let free = ConnectionId::all().zip(&self.slots).find(|(_, slot)| slot.is_none());
@@ -169,10 +178,11 @@ where
         for entry in self.by_event.iter_mut().filter(|entry| **entry == Some(id)) {
             *entry = None;
         }
-        self.index_event_bars();
+        self.index_exact_ids();
+        self.index_bars();
         let mut dataports = Vec::new();
-        while let Some(Region { dataport, rights, .. }) = slot.regions.pop() {
-            let _ = dataports.push(DataportEnd { dataport, rights });
+        while let Some(Region { dataport, rights, width, .. }) = slot.regions.pop() {
+            let _ = dataports.push(DataportEnd { dataport, rights, width });
         }
         dataports.reverse();
         Some(Connection { name: slot.name, dataports, emit: slot.emit, event: slot.event, interrupt: slot.interrupt })
@@ -212,19 +222,32 @@ fn give_back_windows<B: Backend>(backend: &mut B, first: usize) {
     }
 }
 
-/// The dataports behind BAR1, BAR2, …, each BAR as large as the next power of two.
+/// The dataports behind BAR1, BAR2, …, each BAR as large as the next power of two. One of 64 bits takes the next register as well.
 fn regions<D: Dataport>(dataports: Vec<DataportEnd<D>, MAX_DATAPORTS>) -> Result<Vec<Region<D>, MAX_DATAPORTS>, Invalid> {
     let mut regions = Vec::new();
-    for (DataportEnd { dataport, rights }, bar) in dataports.into_iter().zip(BarIndex::ALL.into_iter().skip(1)) {
+    let mut free = BarIndex::ALL.into_iter().skip(1).take(MAX_DATAPORTS);
+    for DataportEnd { dataport, rights, width } in dataports {
+        let bar = free.next().ok_or(Invalid::TooManyBars)?;
+        if width == BarWidth::Bits64 {
+            free.next().ok_or(Invalid::TooManyBars)?;
+        }
         if dataport.frames().is_empty() {
             return Err(Invalid::EmptyDataport(bar));
         }
-        let rounded = true_size(&dataport).checked_next_power_of_two().filter(|size| *size <= LARGEST_BAR);
+        let reachable = |size: &u64| width == BarWidth::Bits64 || *size <= LARGEST_BAR;
+        let rounded = true_size(&dataport).checked_next_power_of_two().filter(reachable);
         let bar_size = rounded.and_then(FrameSize::from_bytes).ok_or(Invalid::DataportTooLarge(bar))?;
         // As many places as dataports.
-        let _ = regions.push(Region { dataport, rights, bar, bar_size, mapped_at: None });
+        let _ = regions.push(Region { dataport, rights, width, bar, bar_size, mapped_at: None });
     }
     Ok(regions)
+}
+
+impl<D: Dataport> Region<D> {
+    /// What the guest is told of it.
+    fn shown(&self) -> DataportBar {
+        DataportBar { bar: self.bar, width: self.width, size: self.bar_size, true_size: true_size(&self.dataport) }
+    }
 }
 
 /// True size of a dataport in bytes.

@@ -1,7 +1,7 @@
-//! Interrupt lines: the level is a function of the counters and of INTX_DISABLE, OR-ed over all functions that share the line.
+//! Interrupt lines: the level is OR-ed over all functions that share the line.
 
-use super::{Backend, ConnectionId, CrossVm, EventRegisters, InterruptMode};
-use crate::{ErrorType, InterruptController, InterruptStatus, Irq, IrqAllocator, Level, PciSpace};
+use super::{Backend, ConnectionId, CrossVm, InterruptMode};
+use crate::{ErrorType, InterruptController, Irq, IrqAllocator, Level};
 
 /// An interrupt line that connections use.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Line {
     driven: Level,
 }
 
-type LineResult<B> = Result<(), <<B as Backend>::Interrupts as ErrorType>::Error>;
+pub(super) type InterruptResult<B> = Result<(), <<B as Backend>::Interrupts as ErrorType>::Error>;
 
 impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
     /// A line for one connection more: the shared one where there is one, else a new one. Gives its place in the table.
@@ -50,18 +50,8 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
         }
     }
 
-    /// Brings interrupt status and line of one connection to what counter and INTX_DISABLE say.
-    pub(super) fn update_line(&mut self, backend: &mut B, id: ConnectionId) -> LineResult<B> {
-        let Some(slot) = self.slot(id) else { return Ok(()) };
-        let pending = EventRegisters(&slot.page).count() != 0;
-        let bdf = slot.bdf;
-        backend.pci().set_interrupt_status(bdf, if pending { InterruptStatus::Pending } else { InterruptStatus::Clear });
-        let asserting = pending && !backend.pci().intx_disabled(bdf);
-        self.assert_line(backend, id, asserting)
-    }
-
     /// Makes one connection assert its line or not.
-    pub(super) fn assert_line(&mut self, backend: &mut B, id: ConnectionId, asserting: bool) -> LineResult<B> {
+    pub(super) fn assert_line(&mut self, backend: &mut B, id: ConnectionId, asserting: bool) -> InterruptResult<B> {
         let Some(slot) = self.slot_mut(id) else { return Ok(()) };
         let before = core::mem::replace(&mut slot.asserting, asserting);
         let index = slot.line;
@@ -75,7 +65,7 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
     }
 
     /// Drives every line whose controller failed before.
-    pub(super) fn drive_lines(&mut self, backend: &mut B) -> LineResult<B> {
+    pub(super) fn drive_lines(&mut self, backend: &mut B) -> InterruptResult<B> {
         let mut result = Ok(());
         for line in self.lines.iter_mut().flatten() {
             result = result.and(line.drive(backend.interrupts()));

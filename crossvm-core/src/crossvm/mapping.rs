@@ -1,10 +1,11 @@
 //! Keeps what is mapped equal to what the guest's configuration says.
 
 use super::install::true_size;
-use super::{ApplyError, Backend, ConnectionId, CrossVm, PageOf, Region, Slot};
+use super::{ApplyError, Backend, CrossVm, PageOf, Region, Slot, index};
+use crate::device::MESSAGE_BAR;
 use crate::{
-    BarIndex, ConfigEffect, Dataport, ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, GuestRange, Mapping, MemoryType, PciSpace,
-    Rights,
+    BarIndex, Bdf, ConfigEffect, Dataport, ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, GuestRange, Mapping, MemoryType,
+    PciSpace, Rights,
 };
 
 type MemoryError<B> = <<B as Backend>::Memory as ErrorType>::Error;
@@ -18,7 +19,8 @@ pub(super) struct MapFailure<E> {
 }
 
 impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, D, K, N> {
-    /// Applies what a configuration write caused: BARs are mapped where they are decoded now and nowhere else, lines follow INTX_DISABLE.
+    /// Applies what a configuration write caused: BARs are mapped where they are decoded now and nowhere else, interrupts follow command
+    /// register and MSI-X.
     /// Effects of functions that are not connections are welcome: they may hide or uncover a BAR.
     ///
     /// # Errors
@@ -28,22 +30,32 @@ impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, 
             ConfigEffect::BarMoved { .. } => self.sync_mappings(backend),
             ConfigEffect::Command { bdf, before, after } => {
                 let mapped = if before.memory_decode == after.memory_decode { Ok(()) } else { self.sync_mappings(backend) };
-                let line = match self.by_bdf(bdf) {
-                    Some(id) => self.update_line(backend, id).map_err(ApplyError::Line),
-                    None => Ok(()),
-                };
-                mapped.and(line)
+                mapped.and(self.update_function(backend, bdf))
+            }
+            ConfigEffect::Msix { bdf, before, after } => {
+                if let Some(id) = self.by_bdf(bdf).filter(|_| after.enabled && !before.enabled) {
+                    // Whoever enables messages has not seen those that were sent before.
+                    self.pend_message(id);
+                }
+                self.update_function(backend, bdf)
             }
         }
     }
 
-    /// Tries again what a backend refused before: mappings and interrupt levels.
+    fn update_function(&mut self, backend: &mut B, bdf: Bdf) -> Result<(), ApplyError<B>> {
+        match self.by_bdf(bdf) {
+            Some(id) => self.update_interrupt(backend, id).map_err(ApplyError::Interrupt),
+            None => Ok(()),
+        }
+    }
+
+    /// Tries again what a backend refused before: mappings, interrupt levels and messages.
     ///
     /// # Errors
     /// [`ApplyError`] with the first failure.
     pub fn refresh(&mut self, backend: &mut B) -> Result<(), ApplyError<B>> {
         let mapped = self.sync_mappings(backend);
-        mapped.and(self.drive_lines(backend).map_err(ApplyError::Line))
+        mapped.and(self.update_interrupts(backend).map_err(ApplyError::Interrupt))
     }
 
     /// Unmaps every BAR that is not where it is decoded, then maps every BAR that is decoded and not mapped. In this order, since a BAR
@@ -52,6 +64,9 @@ impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, 
         let event_size = self.config.event_bar.size();
         for slot in self.slots.iter_mut().flatten() {
             slot.unmap_strays(backend, event_size);
+            if slot.messages.is_some() {
+                slot.messages_at = backend.pci().decoded(slot.bdf, MESSAGE_BAR);
+            }
         }
         let mut result = Ok(());
         for slot in self.slots.iter_mut().flatten() {
@@ -59,24 +74,14 @@ impl<B: Backend, D: Dataport<Frame = FrameOf<B>>, K, const N: usize> CrossVm<B, 
             let mapped = slot.map_decoded(backend, event_size);
             result = result.and(mapped.map_err(|MapFailure { bar, at, error }| ApplyError::Map { bdf, bar, at, error }));
         }
-        self.index_event_bars();
+        self.index_bars();
         result
     }
 
-    /// Makes the table by which accesses find their connection.
-    pub(super) fn index_event_bars(&mut self) {
-        // Insertion by hand: collecting, sorting and inserting leave panics in the code that the optimizer does not see through.
-        self.event_bars.clear();
-        for (id, slot) in ConnectionId::all().zip(&self.slots) {
-            if let Some(at) = slot.as_ref().and_then(|slot| slot.events_at) {
-                let mut carried = (at, id);
-                for entry in self.event_bars.iter_mut().filter(|entry| (at, id) < **entry) {
-                    core::mem::swap(entry, &mut carried);
-                }
-                // As many places as slots.
-                let _ = self.event_bars.push(carried);
-            }
-        }
+    /// Makes the tables by which accesses find their connection.
+    pub(super) fn index_bars(&mut self) {
+        index(&mut self.event_bars, &self.slots, |slot| slot.events_at);
+        index(&mut self.message_bars, &self.slots, |slot| slot.messages_at);
     }
 }
 

@@ -3,6 +3,7 @@
 mod connection;
 mod error;
 mod install;
+mod interrupts;
 mod lines;
 mod mapping;
 mod serve;
@@ -17,8 +18,8 @@ pub use error::{ApplyError, ConsumeError, InstallCause, InstallError, Invalid, S
 use lines::Line;
 pub use serve::Outcome;
 
-use crate::device::{EventBarSize, EventRegisters, Profile};
-use crate::{Backend, Bdf, EventId, GuestAddr, GuestMemory};
+use crate::device::{DeviceClass, EventBarSize, EventRegisters, Profile};
+use crate::{Backend, Bdf, Event, EventId, ExactId, GuestAddr, GuestMemory};
 
 type PageOf<B> = <<B as Backend>::Memory as GuestMemory>::EventPage;
 
@@ -39,17 +40,38 @@ impl ConnectionId {
     }
 }
 
+/// Whether connections can interrupt by messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Messages {
+    /// With an MSI-X capability, in the extended profile. The guest decides whether to use it.
+    #[default]
+    Msix,
+    /// With INTx only: for a VM whose interrupt controller takes no messages.
+    Absent,
+}
+
 /// How a VM's connections look to its guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Config {
-    /// The registers that a guest finds.
+    /// The registers and capabilities that a guest finds.
     pub profile: Profile,
-    /// Size of the BAR that holds them.
+    /// Size of the BAR that holds the event registers.
     pub event_bar: EventBarSize,
+    /// The class code that a guest reads.
+    pub class: DeviceClass,
+    /// Whether there is MSI-X.
+    pub messages: Messages,
 }
 
-/// The connections of one VM: at most `N`, with dataports `D` and notifiers `K` on the backends `B`. At most 64 of them can receive events:
-/// an [`EventSet`](crate::EventSet) is one word.
+impl Config {
+    /// Whether the connections have an MSI-X capability.
+    pub(crate) fn has_messages(self) -> bool {
+        self.profile == Profile::Extended && self.messages == Messages::Msix
+    }
+}
+
+/// The connections of one VM: at most `N`, with dataports `D` and notifiers `K` on the backends `B`. At most 64 of them can receive events under
+/// a bit of an [`EventSet`](crate::EventSet), which is one word; the number of exact ids has no such limit.
 ///
 /// Where an operation reports that a backend failed, [`refresh`](Self::refresh) brings lines and mappings to where they must be; call it before the
 /// guest goes on, or as soon as the backend can be expected to work again. Until then an event may be counted that did not interrupt.
@@ -63,8 +85,12 @@ pub struct CrossVm<B: Backend, D, K, const N: usize> {
     lines: [Option<Line>; N],
     /// Which connection an event id belongs to.
     by_event: [Option<ConnectionId>; EventId::COUNT],
+    /// The same for exact ids, lowest first.
+    by_exact: Vec<(ExactId, ConnectionId), N>,
     /// Where event registers are mapped, lowest address first.
     event_bars: Vec<(GuestAddr, ConnectionId), N>,
+    /// Where MSI-X tables are decoded, lowest address first.
+    message_bars: Vec<(GuestAddr, ConnectionId), N>,
     /// Whether the bridge's windows are reserved in the guest's address space: while there is a connection.
     windows_reserved: bool,
 }
@@ -88,7 +114,9 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
             slots: [const { None }; N],
             lines: [const { None }; N],
             by_event: [None; EventId::COUNT],
+            by_exact: Vec::new(),
             event_bars: Vec::new(),
+            message_bars: Vec::new(),
             windows_reserved: false,
         }
     }
@@ -104,11 +132,46 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
         self.connections().find(|id| self.slot(*id).is_some_and(|slot| slot.bdf == bdf))
     }
 
+    /// The connection whose events arrive under `event`.
+    fn by_event(&self, event: Event) -> Option<ConnectionId> {
+        match event {
+            Event::Bit(id) => self.by_event.get(usize::from(id.bit())).copied().flatten(),
+            Event::Exact(id) => {
+                let index = self.by_exact.partition_point(|(exact, _)| *exact < id);
+                self.by_exact.get(index).filter(|(exact, _)| *exact == id).map(|(_, id)| *id)
+            }
+        }
+    }
+
+    /// Makes the table of exact ids.
+    fn index_exact_ids(&mut self) {
+        index(&mut self.by_exact, &self.slots, |slot| match slot.event {
+            Some(Event::Exact(id)) => Some(id),
+            _ => None,
+        });
+    }
+
     fn slot(&self, id: ConnectionId) -> Option<&Slot<PageOf<B>, D, K>> {
         self.slots.get(id.index())?.as_ref()
     }
 
     fn slot_mut(&mut self, id: ConnectionId) -> Option<&mut Slot<PageOf<B>, D, K>> {
         self.slots.get_mut(id.index())?.as_mut()
+    }
+}
+
+/// The keys that `key` gives, lowest first, each with its connection.
+fn index<K: Ord + Copy, S, const N: usize>(table: &mut Vec<(K, ConnectionId), N>, slots: &[Option<S>; N], key: impl Fn(&S) -> Option<K>) {
+    // Insertion by hand: collecting, sorting and inserting leave panics in the code that the optimizer does not see through.
+    table.clear();
+    for (id, slot) in ConnectionId::all().zip(slots) {
+        if let Some(key) = slot.as_ref().and_then(&key) {
+            let mut carried = (key, id);
+            for entry in table.iter_mut().filter(|entry| (key, id) < **entry) {
+                core::mem::swap(entry, &mut carried);
+            }
+            // As many places as slots.
+            let _ = table.push(carried);
+        }
     }
 }

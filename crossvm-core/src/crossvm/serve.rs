@@ -3,7 +3,7 @@
 use super::install::true_size;
 use super::{Backend, ConnectionId, ConsumeError, CrossVm, EventRegisters, ServeError};
 use crate::device::RegisterWrite;
-use crate::{Dataport, ErrorType, EventSet, GuestAccess, GuestAddr, GuestRange, Notifier, Rights};
+use crate::{Dataport, ErrorType, Event, EventSet, FrameSize, GuestAccess, GuestAddr, GuestRange, Notifier, Rights, Width};
 
 /// What became of a guest's access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Outcome {
     NotOurs,
     /// The load gives this value, zero-extended.
     Read(u64),
-    /// The store changed the event counter, and the interrupt line with it.
+    /// The store changed the event counter or the MSI-X table, and what interrupts with it.
     Written(ConnectionId),
     /// The peer was signalled.
     Emitted(ConnectionId),
@@ -27,6 +27,11 @@ enum Place {
     Events {
         id: ConnectionId,
         base: GuestAddr,
+        offset: u64,
+    },
+    /// In the MSI-X table's BAR.
+    Messages {
+        id: ConnectionId,
         offset: u64,
     },
     /// Behind a dataport's BAR. `backed`: within the true size, so that a frame is mapped.
@@ -54,12 +59,17 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
                 Place::Events { id, offset, .. } => {
                     Outcome::Read(self.slot(id).map_or(0, |slot| EventRegisters(&slot.page).read(offset, width)))
                 }
+                Place::Messages { id, offset } => {
+                    let table = self.slot(id).and_then(|slot| slot.messages);
+                    Outcome::Read(table.map_or(0, |table| table.read(offset, width)))
+                }
                 Place::Dataport { backed: true, .. } => Outcome::Retry,
                 Place::Dataport { backed: false, .. } => Outcome::Read(0),
                 Place::Nowhere => Outcome::NotOurs,
             }),
             GuestAccess::Write { at, width, value } => match self.find(at) {
                 Place::Events { id, offset, .. } => self.write(backend, id, self.config.profile.decode_write(offset, width, value)),
+                Place::Messages { id, offset } => self.write_messages(backend, id, offset, width, value),
                 Place::Dataport { rights: Rights::ReadWrite, backed: true } => Ok(Outcome::Retry),
                 Place::Dataport { .. } => Ok(Outcome::Ignored),
                 Place::Nowhere => Ok(Outcome::NotOurs),
@@ -77,23 +87,44 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
     /// belong to no connection. Work in the number of ids.
     ///
     /// # Errors
-    /// [`ConsumeError`] where a line could not be set, with the unknown ids in it. All events are counted all the same;
-    /// [`CrossVm::refresh`] tries the line again.
+    /// [`ConsumeError`] where the guest could not be interrupted, with the unknown ids in it. All events are counted all the same;
+    /// [`CrossVm::refresh`] tries the interrupt again.
     pub fn consume(&mut self, backend: &mut B, events: EventSet) -> Result<EventSet, ConsumeError<<B::Interrupts as ErrorType>::Error>> {
         let mut rest = events;
         let mut unknown = EventSet::EMPTY;
         let mut result = Ok(());
         while let Some(event) = rest.take_lowest() {
-            let id = self.by_event.get(usize::from(event.bit())).copied().flatten();
-            let Some((id, slot)) = id.and_then(|id| Some((id, self.slot_mut(id)?))) else {
-                unknown = unknown.with(event);
-                continue;
-            };
-            slot.received = slot.received.saturating_add(1);
-            EventRegisters(&slot.page).add_event();
-            result = result.and(self.update_line(backend, id));
+            match self.consume_counted(backend, Event::Bit(event), 1) {
+                Ok(Some(_)) => {}
+                Ok(None) => unknown = unknown.with(event),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
         result.map(|()| unknown).map_err(|error| ConsumeError { unknown, error })
+    }
+
+    /// Takes `count` events that a peer has signalled under `event`: adds them to COUNT and interrupts the guest, with one message where it uses
+    /// MSI-X. For backends that count signals or have a source of their own for each connection; others use [`CrossVm::consume`]. Gives the
+    /// connection, or `None` where the event belongs to none. A bit is looked up directly, an exact id by binary search.
+    ///
+    /// # Errors
+    /// The interrupt controller's, where the guest could not be interrupted. The events are counted all the same; [`CrossVm::refresh`]
+    /// tries the interrupt again.
+    pub fn consume_counted(
+        &mut self,
+        backend: &mut B,
+        event: Event,
+        count: u32,
+    ) -> Result<Option<ConnectionId>, <B::Interrupts as ErrorType>::Error> {
+        let Some(id) = self.by_event(event) else { return Ok(None) };
+        let Some(slot) = self.slot_mut(id) else { return Ok(None) };
+        if count != 0 {
+            slot.received = slot.received.saturating_add(count.into());
+            EventRegisters(&slot.page).add_events(count);
+            self.pend_message(id);
+            self.update_interrupt(backend, id)?;
+        }
+        Ok(Some(id))
     }
 
     fn write(&mut self, backend: &mut B, id: ConnectionId, write: RegisterWrite) -> Served<B, K> {
@@ -113,7 +144,17 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
     ) -> Served<B, K> {
         let Some(slot) = self.slot(id) else { return Ok(Outcome::Ignored) };
         change(EventRegisters(&slot.page));
-        self.update_line(backend, id).map_err(ServeError::Line)?;
+        self.update_interrupt(backend, id).map_err(ServeError::Interrupt)?;
+        Ok(Outcome::Written(id))
+    }
+
+    /// A store to the MSI-X table: a vector that is unmasked sends what waits.
+    fn write_messages(&mut self, backend: &mut B, id: ConnectionId, offset: u64, width: Width, value: u64) -> Served<B, K> {
+        let Some(table) = self.slot_mut(id).and_then(|slot| slot.messages.as_mut()) else { return Ok(Outcome::Ignored) };
+        if !table.write(offset, width, value) {
+            return Ok(Outcome::Ignored);
+        }
+        self.update_interrupt(backend, id).map_err(ServeError::Interrupt)?;
         Ok(Outcome::Written(id))
     }
 
@@ -146,19 +187,19 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
         }
         Ok(match first {
             Place::Dataport { rights: Rights::ReadWrite, backed: true } => Outcome::Retry,
-            Place::Events { .. } | Place::Dataport { .. } => Outcome::Ignored,
+            Place::Events { .. } | Place::Messages { .. } | Place::Dataport { .. } => Outcome::Ignored,
             Place::Nowhere => Outcome::NotOurs,
         })
     }
 
-    /// Event registers first, by binary search; dataports only trap behind their true size or on a store to a read-only one.
+    /// Event registers and MSI-X tables first, by binary search; dataports only trap behind their true size or on a store to a read-only
+    /// one.
     fn find(&self, address: GuestAddr) -> Place {
-        let above = self.event_bars.partition_point(|(base, _)| *base <= address);
-        if let Some((base, id)) = above.checked_sub(1).and_then(|index| self.event_bars.get(index))
-            && let Some(offset) = address.offset_from(*base)
-            && offset < self.config.event_bar.size().bytes()
-        {
-            return Place::Events { id: *id, base: *base, offset };
+        if let Some((id, base, offset)) = find_in(&self.event_bars, address, self.config.event_bar.size()) {
+            return Place::Events { id, base, offset };
+        }
+        if let Some((id, _, offset)) = find_in(&self.message_bars, address, FrameSize::KIB_4) {
+            return Place::Messages { id, offset };
         }
         for region in self.slots.iter().flatten().flat_map(|slot| &slot.regions) {
             if let Some(offset) = region.mapped_at.and_then(|base| address.offset_from(base))
@@ -169,4 +210,12 @@ impl<B: Backend, D: Dataport, K: Notifier, const N: usize> CrossVm<B, D, K, N> {
         }
         Place::Nowhere
     }
+}
+
+/// The BAR of `size` that holds `address`, its base and the offset in it.
+fn find_in(table: &[(GuestAddr, ConnectionId)], address: GuestAddr, size: FrameSize) -> Option<(ConnectionId, GuestAddr, u64)> {
+    let above = table.partition_point(|(base, _)| *base <= address);
+    let (base, id) = table.get(above.checked_sub(1)?)?;
+    let offset = address.offset_from(*base)?;
+    (offset < size.bytes()).then_some((*id, *base, offset))
 }

@@ -1,17 +1,21 @@
 //! The connection device as the guest sees it: its event registers and its identity.
 
+mod messages;
 mod name;
 mod registers;
 pub mod spec;
 
+use heapless::Vec;
+
+pub(crate) use messages::MessageTable;
 pub use name::Name;
 pub(crate) use registers::EventRegisters;
 pub use registers::{Profile, RegisterWrite};
 
-use crate::{Bar, BarWidth, ClassCode, FrameSize, Function, Irq};
+use crate::{Bar, BarIndex, BarWidth, ClassCode, Config, FrameSize, Function, Irq, MAX_VENDOR_DWORDS, MsixTable};
 
 /// Most dataports of one connection. Six BARs: the event registers, the dataports, one that reads as zero (where reference drivers stop
-/// looking), and one for the extended profile's MSI-X.
+/// looking), and one for the extended profile's MSI-X. A dataport behind 64 bits counts as two.
 pub const MAX_DATAPORTS: usize = 3;
 
 /// Size of the event registers' BAR.
@@ -38,24 +42,90 @@ impl EventBarSize {
     }
 }
 
-/// Class code of a connection device: memory controller, RAM.
-const CLASS: ClassCode = ClassCode { base: 0x05, sub: 0x00, interface: 0x00 };
+/// Class code of a connection device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeviceClass {
+    /// Memory controller, RAM: 05/00.
+    #[default]
+    Ram,
+    /// 00/05, as seL4's module has it through a mistake: for guests that look for it.
+    Reference,
+}
 
-/// The PCI function of a connection with these BAR sizes behind BAR0.
-pub(crate) fn function(events: FrameSize, dataports: impl Iterator<Item = FrameSize>, irq: Option<Irq>) -> Function {
-    let memory = |size| Some(Bar { size, width: BarWidth::Bits32, prefetchable: true });
+impl DeviceClass {
+    const fn code(self) -> ClassCode {
+        match self {
+            Self::Ram => ClassCode { base: 0x05, sub: 0x00, interface: 0x00 },
+            Self::Reference => ClassCode { base: 0x00, sub: 0x05, interface: 0x00 },
+        }
+    }
+}
+
+/// A dataport as its BAR shows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DataportBar {
+    pub(crate) bar: BarIndex,
+    pub(crate) width: BarWidth,
+    /// Size of the BAR.
+    pub(crate) size: FrameSize,
+    /// True size of the dataport in bytes.
+    pub(crate) true_size: u64,
+}
+
+/// The BAR behind MSI-X.
+pub(crate) const MESSAGE_BAR: BarIndex = spec::MESSAGE_BAR;
+
+/// The PCI function of a connection.
+pub(crate) fn function(config: Config, irq: Option<Irq>, dataports: impl Iterator<Item = DataportBar> + Clone) -> Function {
     let mut bars = [None; 6];
-    for (slot, size) in bars.iter_mut().zip(core::iter::once(events).chain(dataports)) {
-        *slot = memory(size);
+    let mut place = |index: BarIndex, bar| {
+        if let Some(slot) = bars.get_mut(index.get()) {
+            *slot = Some(bar);
+        }
+    };
+    place(BarIndex::ALL[0], Bar { size: config.event_bar.size(), width: BarWidth::Bits32, prefetchable: true });
+    for dataport in dataports.clone() {
+        place(dataport.bar, Bar { size: dataport.size, width: dataport.width, prefetchable: true });
+    }
+    let has_messages = config.has_messages();
+    if has_messages {
+        place(MESSAGE_BAR, Bar { size: FrameSize::KIB_4, width: BarWidth::Bits32, prefetchable: false });
     }
     Function {
         vendor: spec::VENDOR_ID,
         device: spec::DEVICE_ID,
         revision: spec::REVISION_ID,
-        class: CLASS,
+        class: config.class.code(),
         subsystem_vendor: 0,
         subsystem: 0,
         interrupt: irq,
         bars,
+        vendor_specific: match config.profile {
+            Profile::Reference => Vec::new(),
+            Profile::Extended => capability(has_messages, dataports),
+        },
+        msix: has_messages.then_some(MsixTable {
+            vectors: 1,
+            table: (MESSAGE_BAR, spec::MESSAGE_TABLE),
+            pending: (MESSAGE_BAR, spec::MESSAGE_PENDING),
+        }),
     }
+}
+
+/// Body of the vendor-specific capability.
+fn capability(has_messages: bool, dataports: impl Iterator<Item = DataportBar>) -> Vec<u32, MAX_VENDOR_DWORDS> {
+    let features = spec::FEATURE_ACK | if has_messages { spec::FEATURE_MSIX } else { 0 };
+    let mut body = Vec::new();
+    let mut count = 0u32;
+    // Four dwords and two for each of three dataports: there is room for fifteen.
+    let _ = body.extend_from_slice(&[spec::SIGNATURE_VALUE, spec::VERSION_VALUE, features, count]);
+    for dataport in dataports {
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = dataport.true_size.to_le_bytes();
+        let _ = body.extend_from_slice(&[u32::from_le_bytes([b0, b1, b2, b3]), u32::from_le_bytes([b4, b5, b6, b7])]);
+        count = count.saturating_add(1);
+    }
+    if let Some(dataports) = body.get_mut(spec::CAPABILITY_DATAPORTS) {
+        *dataports = count;
+    }
+    body
 }

@@ -90,9 +90,9 @@ impl<P: EventPage> EventRegisters<'_, P> {
         self.store(spec::COUNT / 4, count);
     }
 
-    /// One event more. A counter that is full stays full: it never wraps to "nothing happened".
-    pub(crate) fn add_event(&self) {
-        self.set_count(self.count().saturating_add(1));
+    /// `events` events more. A counter that is full stays full: it never wraps to "nothing happened".
+    pub(crate) fn add_events(&self, events: u32) {
+        self.set_count(self.count().saturating_add(events));
     }
 
     /// `events` events less, at most all.

@@ -1,5 +1,7 @@
 //! Layout of the event registers (BAR0 of a connection device), little endian. The guest reads the page without an exit.
 
+use crate::BarIndex;
+
 /// PCI vendor id of a connection device.
 pub const VENDOR_ID: u16 = 0x1af4;
 /// PCI device id of a connection device.
@@ -34,3 +36,30 @@ pub const DATAPORTS: u64 = 0x50;
 pub const DATAPORT: u64 = 0x58;
 /// Distance of two dataports' descriptions in bytes.
 pub const DATAPORT_STRIDE: u64 = 16;
+
+// What follows is not in the event registers: the capabilities of the extended profile, and the BAR behind MSI-X.
+
+/// Body of the vendor-specific capability, in dwords behind its header: [`SIGNATURE_VALUE`].
+pub const CAPABILITY_SIGNATURE: usize = 0;
+/// [`VERSION_VALUE`].
+pub const CAPABILITY_VERSION: usize = 1;
+/// Features: [`FEATURE_ACK`], [`FEATURE_MSIX`].
+pub const CAPABILITY_FEATURES: usize = 2;
+/// Number of dataports.
+pub const CAPABILITY_DATAPORTS: usize = 3;
+/// First of the dataports' true sizes: two dwords each, the lower one first.
+pub const CAPABILITY_SIZES: usize = 4;
+/// There is an ACK register.
+pub const FEATURE_ACK: u32 = 1 << 0;
+/// There is an MSI-X capability.
+pub const FEATURE_MSIX: u32 = 1 << 1;
+
+/// The BAR behind MSI-X. Nothing of it is mapped.
+pub const MESSAGE_BAR: BarIndex = {
+    let [.., last] = BarIndex::ALL;
+    last
+};
+/// Offset of the MSI-X table: one vector of 16 bytes (PCI 3.0, §6.8.2).
+pub const MESSAGE_TABLE: u32 = 0x000;
+/// Offset of the pending bits (PCI 3.0, §6.8.2.10): one of 64 bits is used.
+pub const MESSAGE_PENDING: u32 = 0x800;

@@ -5,8 +5,8 @@ use core::hint::black_box;
 use crossvm_arm::{PhysicalIntId, Ppi, VcpuId, Vgic};
 use crossvm_core::device::Name;
 use crossvm_core::{
-    Bdf, Config, ConfigAccess, ConfigEffect, Connection, CrossVm, EventId, EventSet, GuestAccess, GuestAddr, GuestRange, PciSpace, Rights,
-    Width,
+    Bdf, Config, ConfigAccess, ConfigEffect, Connection, CrossVm, EventId, EventSet, ExactId, GuestAccess, GuestAddr, GuestRange,
+    InterruptController, Message, PciSpace, Rights, Width,
 };
 use crossvm_pci::{Cam, ConfigPorts, Ecam, HostBridge, PciBus};
 
@@ -47,7 +47,9 @@ extern "C" fn _start() {
 fn install(vm: &mut Vm, connections: &mut Connections) {
     let (Some(name), Some(event)) = (Name::new(black_box("name")), EventId::new(black_box(3))) else { return };
     let Ok(connection) = Connection::new(name).with_dataport(Frames, Rights::ReadWrite) else { return };
-    black_box(connections.install(vm, [connection.with_emit(Bell).with_event(event)]).is_ok());
+    let Some(other) = Name::new(black_box("other")) else { return };
+    let other = Connection::new(other).with_event(ExactId::new(black_box(4)));
+    black_box(connections.install(vm, [connection.with_emit(Bell).with_event(event), other]).is_ok());
     let id = connections.connections().next();
     if let Some(id) = id.filter(|_| black_box(false)) {
         black_box(connections.remove(vm, id).is_ok());
@@ -72,6 +74,9 @@ fn access() -> GuestAccess {
 fn connection(vm: &mut Vm, connections: &mut Connections) {
     black_box(connections.handle(vm, access()).is_ok());
     black_box(connections.consume(vm, EventSet::from_word(black_box(1))).is_ok());
+    for event in [EventId::new(black_box(3)).map(Into::into), Some(ExactId::new(black_box(4)).into())].into_iter().flatten() {
+        black_box(connections.consume_counted(vm, event, black_box(5)).is_ok());
+    }
     black_box(connections.reset(vm).is_ok());
     black_box(connections.refresh(vm).is_ok());
 }
@@ -126,6 +131,8 @@ fn interrupts(gic: &mut Vgic<2, 2>) {
         black_box(gic.raise_hardware(vcpu, ppi, physical).is_ok());
         black_box(gic.lower_hardware(vcpu, ppi).is_ok());
     }
+    let message = Message { address: black_box(1), data: black_box(2) };
+    black_box(gic.deliver_msi(Bdf::from_requester_id(black_box(8)), message).is_ok());
     black_box(gic.take_deactivation(vcpu).is_some());
     black_box(gic.take_kicks());
     gic.load(vcpu, &mut lists);

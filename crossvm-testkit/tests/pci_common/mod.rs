@@ -35,6 +35,8 @@ pub(crate) fn function(irq: u32, bars: [Option<Bar>; 6]) -> Function {
         subsystem: 0,
         interrupt: Some(Irq::new(irq)),
         bars,
+        vendor_specific: heapless::Vec::new(),
+        msix: None,
     }
 }
 

@@ -265,7 +265,7 @@ impl<P: Platform> Vm<P> {
             Ok(Outcome::NotOurs) => Served::Value(u64::MAX),
             // The device tells its guest in its own way: the DROPPED register.
             Err(ServeError::Notify(_)) => Served::Done,
-            Err(ServeError::Line(_)) => {
+            Err(ServeError::Interrupt(_)) => {
                 self.behind = true;
                 Served::Done
             }
