@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Driver for crossvm connections: memory shared with another virtual machine, and events, behind a
+ * PCI function.
+ */
+
+#include <linux/interrupt.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+
+#include "driver.h"
+
+/* Its name until 6.8. */
+#ifndef PCI_IRQ_INTX
+#define PCI_IRQ_INTX PCI_IRQ_LEGACY
+#endif
+
+static bool msix = true;
+module_param(msix, bool, 0444);
+MODULE_PARM_DESC(msix, "use MSI-X where the device has it (default: yes)");
+
+static irqreturn_t crossvm_interrupt(int irq, void *data)
+{
+	struct crossvm *conn = data;
+	u32 count;
+
+	spin_lock(&conn->wait.lock);
+	count = crossvm_take(conn);
+	if (count) {
+		conn->interrupts++;
+		wake_up_locked_poll(&conn->wait, EPOLLIN | EPOLLRDNORM);
+	} else {
+		conn->spurious++;
+	}
+	spin_unlock(&conn->wait.lock);
+	/*
+	 * An INTx line is shared: zero says that it was another's. A message is ours alone, and its
+	 * event may have been taken with the one before.
+	 */
+	return count || conn->pdev->msix_enabled ? IRQ_HANDLED : IRQ_NONE;
+}
+
+/* From here on events are counted. */
+static int crossvm_start(struct crossvm *conn)
+{
+	struct pci_dev *pdev = conn->pdev;
+	int err;
+
+	/* Messages are writes by the function. */
+	pci_set_master(pdev);
+	err = pci_alloc_irq_vectors(pdev, 1, 1, msix ? PCI_IRQ_MSIX | PCI_IRQ_INTX : PCI_IRQ_INTX);
+	if (err < 0)
+		return dev_err_probe(&pdev->dev, err, "neither MSI-X nor a route for pin A\n");
+	snprintf(conn->irq_name, sizeof(conn->irq_name), "crossvm-%s", conn->node);
+	err = request_irq(pci_irq_vector(pdev, 0), crossvm_interrupt,
+			  pdev->msix_enabled ? 0 : IRQF_SHARED, conn->irq_name, conn);
+	if (err) {
+		dev_err_probe(&pdev->dev, err, "the interrupt is refused\n");
+		pci_free_irq_vectors(pdev);
+		return err;
+	}
+	conn->irq = pci_irq_vector(pdev, 0);
+
+	/* Events that came before: the device interrupts for them, but none should depend on it. */
+	spin_lock_irq(&conn->wait.lock);
+	crossvm_take(conn);
+	spin_unlock_irq(&conn->wait.lock);
+	return 0;
+}
+
+/* From here on events wait in the device. May be called again. */
+static void crossvm_stop(struct crossvm *conn)
+{
+	struct pci_dev *pdev = conn->pdev;
+
+	if (conn->irq < 0)
+		return;
+	free_irq(conn->irq, conn);
+	conn->irq = -ENXIO;
+	pci_free_irq_vectors(pdev);
+	/*
+	 * An event would raise a line that may be shared, and nobody would lower it. Who enables
+	 * the function next enables it again.
+	 */
+	pci_intx(pdev, 0);
+	pci_clear_master(pdev);
+}
+
+static int crossvm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct crossvm *conn;
+	int err;
+
+	err = pci_enable_device_mem(pdev);
+	if (err)
+		return dev_err_probe(&pdev->dev, err, "cannot be enabled\n");
+	err = pci_request_mem_regions(pdev, "crossvm");
+	if (err) {
+		dev_err_probe(&pdev->dev, err, "its memory is in use\n");
+		goto disable;
+	}
+	if (!(pci_resource_flags(pdev, 0) & IORESOURCE_MEM) ||
+	    pci_resource_len(pdev, 0) < CROSSVM_BASIC_END) {
+		err = dev_err_probe(&pdev->dev, -EINVAL, "BAR 0 does not hold event registers\n");
+		goto release_regions;
+	}
+
+	conn = kzalloc(sizeof(*conn), GFP_KERNEL);
+	if (!conn) {
+		err = -ENOMEM;
+		goto release_regions;
+	}
+	conn->pdev = pdev;
+	conn->irq = -ENXIO;
+	init_waitqueue_head(&conn->wait);
+	init_rwsem(&conn->revoke);
+	mutex_init(&conn->files_lock);
+	INIT_LIST_HEAD(&conn->files);
+	crossvm_init_device(conn);
+
+	conn->registers = pci_iomap(pdev, 0, SZ_4K);
+	if (!conn->registers) {
+		err = dev_err_probe(&pdev->dev, -ENOMEM, "the event registers cannot be mapped\n");
+		goto put;
+	}
+	err = crossvm_read_contents(conn);
+	if (err)
+		goto unmap;
+	crossvm_choose_attributes(conn);
+	err = crossvm_claim_node(conn);
+	if (err) {
+		dev_err_probe(&pdev->dev, err, "no device node can be had\n");
+		goto unmap;
+	}
+	err = crossvm_start(conn);
+	if (err)
+		goto withdraw;
+	err = crossvm_publish(conn);
+	if (err) {
+		dev_err_probe(&pdev->dev, err, "the device node cannot be made\n");
+		goto stop;
+	}
+	pci_set_drvdata(pdev, conn);
+	pci_info(pdev, "/dev/crossvm/%s: %s profile, %s, %u dataport(s)\n", conn->node,
+		 crossvm_extended(conn) ? "extended" : "reference",
+		 pdev->msix_enabled ? "MSI-X" : "INTx", conn->dataport_count);
+	return 0;
+
+stop:
+	crossvm_stop(conn);
+withdraw:
+	crossvm_withdraw(conn);
+unmap:
+	pci_iounmap(pdev, conn->registers);
+put:
+	put_device(&conn->dev);
+release_regions:
+	pci_release_mem_regions(pdev);
+disable:
+	pci_disable_device(pdev);
+	return err;
+}
+
+static void crossvm_remove(struct pci_dev *pdev)
+{
+	struct crossvm *conn = pci_get_drvdata(pdev);
+
+	/*
+	 * Waits for those who use the function right now; nobody does from then on, but for the
+	 * interrupt handler and sysfs.
+	 */
+	down_write(&conn->revoke);
+	spin_lock_irq(&conn->wait.lock);
+	WRITE_ONCE(conn->gone, true);
+	spin_unlock_irq(&conn->wait.lock);
+	up_write(&conn->revoke);
+	wake_up_all(&conn->wait);
+
+	/* Waits for sysfs. */
+	cdev_device_del(&conn->cdev, &conn->dev);
+	crossvm_withdraw(conn);
+	crossvm_unmap_all(conn);
+	crossvm_stop(conn);
+	pci_iounmap(pdev, conn->registers);
+	pci_release_mem_regions(pdev);
+	pci_disable_device(pdev);
+	/* Open files keep the connection alive, not the function. */
+	put_device(&conn->dev);
+}
+
+/* Reboot or kexec: the next kernel must find the function silent. */
+static void crossvm_shutdown(struct pci_dev *pdev)
+{
+	crossvm_stop(pci_get_drvdata(pdev));
+}
+
+static const struct pci_device_id crossvm_ids[] = {
+	{ PCI_DEVICE(CROSSVM_VENDOR_ID, CROSSVM_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, crossvm_ids);
+
+static struct pci_driver crossvm_driver = {
+	.name = "crossvm",
+	.id_table = crossvm_ids,
+	.probe = crossvm_probe,
+	.remove = crossvm_remove,
+	.shutdown = crossvm_shutdown,
+};
+
+static int __init crossvm_init(void)
+{
+	int err = crossvm_nodes_init();
+
+	if (err)
+		return err;
+	err = pci_register_driver(&crossvm_driver);
+	if (err)
+		crossvm_nodes_exit();
+	return err;
+}
+module_init(crossvm_init);
+
+static void __exit crossvm_exit(void)
+{
+	pci_unregister_driver(&crossvm_driver);
+	crossvm_nodes_exit();
+}
+module_exit(crossvm_exit);
+
+MODULE_DESCRIPTION("crossvm: connections to other virtual machines");
+MODULE_AUTHOR("The crossvm contributors");
+MODULE_LICENSE("GPL");
