@@ -2,10 +2,12 @@
 
 use core::fmt;
 
+use crossvm_arm::VcpuId;
 use crossvm_core::{EventId, Rights};
-use crossvm_manifest::{Connection, Peer, Topology};
+use crossvm_manifest::{Connection, Peer, Topology, Vm};
 
-use crate::host::{HostAddr, HostRange};
+use crate::host::{CpuId, HostAddr, HostRange};
+use crate::map;
 
 /// The parameter of the VMM's command line that says where the topology is: `crossvm.topology=ADDRESS,SIZE`.
 const TOPOLOGY: &str = "crossvm.topology=";
@@ -20,17 +22,15 @@ pub enum ConfigError {
     BadTopology,
     /// The bytes are no topology.
     Decode(crossvm_manifest::Error),
-    /// More VMs than CPUs.
+    /// More vCPUs than CPUs.
     TooFewCpus {
-        /// VMs of the topology.
-        vms: usize,
+        /// vCPUs of all VMs of the topology.
+        vcpus: usize,
         /// CPUs of the machine.
         cpus: usize,
     },
     /// There is nothing to run.
     NoVms,
-    /// A VM with more than one vCPU.
-    Vcpus,
     /// A connection without a dataport.
     NoDataport,
     /// An image does not lie in the machine's RAM.
@@ -43,9 +43,10 @@ impl fmt::Display for ConfigError {
             Self::NoTopology => write!(f, "the VMM's command line lacks {TOPOLOGY}ADDRESS,SIZE: give it with QEMU's -append"),
             Self::BadTopology => write!(f, "{TOPOLOGY} needs two numbers in hexadecimal: ADDRESS,SIZE"),
             Self::Decode(error) => write!(f, "the topology: {error}"),
-            Self::TooFewCpus { vms, cpus } => write!(f, "{vms} VMs need {vms} CPUs, the machine has {cpus}: start QEMU with -smp {vms}"),
+            Self::TooFewCpus { vcpus, cpus } => {
+                write!(f, "{vcpus} vCPUs need as many CPUs, the VMM can use {cpus} of the machine's: start QEMU with -smp {vcpus}")
+            }
             Self::NoVms => write!(f, "the topology has no VM"),
-            Self::Vcpus => write!(f, "a VM has more than one vCPU: this VMM runs one for each VM"),
             Self::NoDataport => write!(f, "a connection has no dataport: this VMM needs one for each connection"),
             Self::NotInRam(range) => write!(f, "the image at {range} does not lie in the machine's RAM"),
         }
@@ -72,15 +73,12 @@ pub fn locate_topology(boot_arguments: &str) -> Result<HostRange, ConfigError> {
 /// [`ConfigError`].
 pub fn read_topology(bytes: &[u8], ram: &[HostRange], cpus: usize) -> Result<Topology, ConfigError> {
     let topology = Topology::decode(bytes).map_err(ConfigError::Decode)?;
-    let vms = topology.vms.len();
-    if vms == 0 {
+    if topology.vms.is_empty() {
         return Err(ConfigError::NoVms);
     }
-    if vms > cpus {
-        return Err(ConfigError::TooFewCpus { vms, cpus });
-    }
-    if topology.vms.iter().any(|vm| vm.vcpus != 1) {
-        return Err(ConfigError::Vcpus);
+    let vcpus = topology.vms.iter().map(vcpus).sum();
+    if vcpus > cpus {
+        return Err(ConfigError::TooFewCpus { vcpus, cpus });
     }
     if topology.connections.iter().any(|connection| connection.dataports.is_empty()) {
         return Err(ConfigError::NoDataport);
@@ -91,6 +89,36 @@ pub fn read_topology(bytes: &[u8], ram: &[HostRange], cpus: usize) -> Result<Top
         }
     }
     Ok(topology)
+}
+
+/// How many vCPUs a VM has.
+fn vcpus(vm: &Vm) -> usize {
+    usize::from(vm.vcpus)
+}
+
+/// A vCPU of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the VM.
+    pub vm: u8,
+    /// The vCPU.
+    pub vcpu: VcpuId,
+}
+
+/// All vCPUs of all VMs, each with the CPU that it has for itself: the first CPUs are those of the first VM.
+pub fn places(topology: &Topology) -> impl Iterator<Item = (CpuId, Place)> + '_ {
+    let of = |(vm, description): (u8, &Vm)| {
+        let vcpus = (0u8..).map_while(VcpuId::new).take(vcpus(description));
+        vcpus.map(move |vcpu| Place { vm, vcpu }).collect::<heapless::Vec<_, { map::VCPUS }>>()
+    };
+    let all = (0u8..).zip(&topology.vms).flat_map(of);
+    (0u8..).map(CpuId::new).zip(all)
+}
+
+/// The CPUs of the vCPUs of VM `vm`, in their order.
+#[must_use]
+pub fn cpus(topology: &Topology, vm: u8) -> heapless::Vec<CpuId, { map::VCPUS }> {
+    places(topology).filter(|(_, place)| place.vm == vm).map(|(cpu, _)| cpu).collect()
 }
 
 /// Where the images of all VMs are; empty ones left out.
@@ -145,7 +173,7 @@ fn number_at(topology: &Topology, peer: Peer, index: usize) -> Option<EventId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossvm_manifest::{Component, ComponentKind, Dataport, Device, End, Image, Interrupt, Reboot, Vm, Width, text};
+    use crossvm_manifest::{Component, ComponentKind, Dataport, Device, End, Image, Interrupt, Reboot, Width, text};
 
     fn topology() -> Topology {
         let mut topology = Topology::default();
@@ -201,13 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn every_vcpu_has_a_cpu_of_its_own() {
+        let mut topology = topology();
+        topology.vms[0].vcpus = 2;
+        topology.vms[1].vcpus = 3;
+        let places: std::vec::Vec<_> = places(&topology).map(|(cpu, place)| (cpu.get(), place.vm, place.vcpu.index())).collect();
+        assert_eq!(places, [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 1, 2)]);
+        assert_eq!(cpus(&topology, 1), [2, 3, 4].map(CpuId::new));
+    }
+
+    #[test]
     fn what_the_machine_cannot_run_is_refused() {
         let topology = topology();
         let mut buffer = [0; 1024];
         let bytes = topology.encode(&mut buffer).unwrap();
         let ram = [HostRange::new(HostAddr::new(0x4000_0000), 0x4000_0000).unwrap()];
         assert_eq!(read_topology(bytes, &ram, 2), Ok(topology.clone()));
-        assert_eq!(read_topology(bytes, &ram, 1), Err(ConfigError::TooFewCpus { vms: 2, cpus: 1 }));
+        assert_eq!(read_topology(bytes, &ram, 1), Err(ConfigError::TooFewCpus { vcpus: 2, cpus: 1 }));
         assert!(matches!(read_topology(bytes, &[], 2), Err(ConfigError::NotInRam(_))));
         assert!(matches!(read_topology(b"nonsense", &ram, 2), Err(ConfigError::Decode(_))));
         let refused = |change: fn(&mut Topology)| {
@@ -216,7 +254,7 @@ mod tests {
             let mut buffer = [0; 1024];
             read_topology(topology.encode(&mut buffer).unwrap(), &ram, 2)
         };
-        assert_eq!(refused(|topology| topology.vms[1].vcpus = 2), Err(ConfigError::Vcpus));
+        assert_eq!(refused(|topology| topology.vms[1].vcpus = 2), Err(ConfigError::TooFewCpus { vcpus: 3, cpus: 2 }));
         assert_eq!(refused(|topology| topology.connections[0].dataports.clear()), Err(ConfigError::NoDataport));
         let mut buffer = [0; 64];
         let nothing = Topology::default().encode(&mut buffer).unwrap();

@@ -1,7 +1,7 @@
 //! A hypervisor at EL2, composed from the crossvm crates: the portable part.
 //!
-//! It boots any arm64 Linux Image, one VM on each CPU of QEMU's `virt` machine, and connects the VMs with each other and with native
-//! components. Everything that does not touch hardware is here and is tested on any host; the program beside this library
+//! It boots arm64 Linux Images and the like on QEMU's `virt` machine, each vCPU on a CPU of its own, and connects the VMs with each other
+//! and with native components. Everything that does not touch hardware is here and is tested on any host; the program beside this library
 //! (`src/main.rs`, `src/bare/`) adds the instructions of EL2.
 //!
 //! ```text
@@ -12,7 +12,7 @@
 //!     │                                                        └─▶ crossvm_core::CrossVm ◀──────────────────┘
 //!     │                                                                  │ emit              │ map, unmap
 //!     │                                                                  ▼                   ▼
-//!     └──eret◀── Vm::prepare_entry ◀── mail::Mailbox ◀── kick ── mail::Notify      translation::Stage2
+//!     └──eret◀── Vm::next ◀── mail::Mailbox ◀── kick ── mail::Notify               translation::Stage2
 //! ```
 //!
 //! | to find | look in |
@@ -34,7 +34,7 @@
 //! A guest's accesses end in state machines that cannot panic, block or allocate. It reaches no memory but its
 //! own RAM and the dataports and event registers of its connections, and executes from its RAM alone. What it makes the VMM print is
 //! bounded. A guest that does something that no machine would
-//! answer gets the exception that hardware would give; one that does what the VMM cannot interpret is stopped, alone.
+//! answer gets the exception that hardware would give; one that does what the VMM cannot interpret is stopped, alone, with its registers on the console.
 #![no_std]
 #![cfg_attr(
     not(test),

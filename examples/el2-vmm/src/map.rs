@@ -32,8 +32,8 @@ pub const RAM_BASE: GuestAddr = GuestAddr::new(0x4000_0000);
 /// Most RAM of a guest in bytes: up to the end of the addresses that stage 2 translates.
 pub const MAX_RAM: u64 = crate::translation::Tables::LIMIT - RAM_BASE.get();
 
-/// vCPUs of a VM.
-pub const VCPUS: usize = 1;
+/// Most vCPUs of a VM.
+pub const VCPUS: usize = crossvm_arm::VcpuId::MAX;
 /// Words of 32 shared interrupts.
 pub const SPI_WORDS: usize = 2;
 /// The serial port's interrupt: SPI 1.

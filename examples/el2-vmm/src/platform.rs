@@ -97,6 +97,13 @@ pub(crate) mod tests {
             self.0.lock().unwrap().printed.clone()
         }
 
+        /// Forgets kicks and lines.
+        pub(crate) fn forget(&self) {
+            let mut asked = self.0.lock().unwrap();
+            asked.kicked.clear();
+            asked.printed.clear();
+        }
+
         /// What guests have written.
         pub(crate) fn guest_text(&self) -> String {
             String::from_utf8_lossy(&self.0.lock().unwrap().guest).to_string()

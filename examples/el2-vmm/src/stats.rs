@@ -64,6 +64,13 @@ impl ExitCounts {
             *count = count.saturating_add(1);
         }
     }
+
+    /// Takes over the counts of `other`, which starts again from zero.
+    pub fn absorb(&mut self, other: &mut Self) {
+        for (count, other) in self.0.iter_mut().zip(&mut other.0) {
+            *count = count.saturating_add(core::mem::take(other));
+        }
+    }
 }
 
 /// `data-abort=12 instruction-abort=0 …`
@@ -89,5 +96,9 @@ mod tests {
         }
         let expected = "data-abort=0 instruction-abort=1 sysreg=2 hvc=3 smc=4 wfx=5 irq=6 other=7";
         assert_eq!(std::format!("{counts}"), expected);
+        let mut all = counts.clone();
+        all.absorb(&mut counts);
+        assert_eq!(counts, ExitCounts::default());
+        assert!(std::format!("{all}").ends_with("irq=12 other=14"));
     }
 }

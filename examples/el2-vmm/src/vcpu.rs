@@ -1,6 +1,7 @@
 //! A virtual CPU: what of it is plain data. Its system registers live in the CPU that runs it.
 
 use crossvm_arm::VcpuId;
+use crossvm_core::GuestAddr;
 
 use crate::exit::{Pstate, Register};
 use crate::stats::ExitCounts;
@@ -55,6 +56,15 @@ fn advance_it(pstate: u64) -> u64 {
     pstate & !(0b11 << 25 | 0x3f << 10) | (next & 0b11) << 25 | (next >> 2) << 10
 }
 
+/// Where a vCPU starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Guest-physical address of its first instruction.
+    pub entry: GuestAddr,
+    /// Its x0.
+    pub context: u64,
+}
+
 /// A virtual CPU.
 #[derive(Debug)]
 pub struct Vcpu {
@@ -62,17 +72,21 @@ pub struct Vcpu {
     pub id: VcpuId,
     /// Its registers while it does not run.
     pub registers: Registers,
-    /// How often and why it was left.
+    /// How often and why it was left, since the VM was last told.
     pub exits: ExitCounts,
 }
 
 impl Vcpu {
-    /// A vCPU as it starts: at `entry`, with `argument` in x0.
+    /// A vCPU that is off.
     #[must_use]
-    pub fn new(id: VcpuId, entry: u64, argument: u64) -> Self {
-        let mut registers = Registers { pc: entry, pstate: Pstate::RESET.into_bits(), ..Registers::default() };
-        registers.write(Register::new(0), argument);
-        Self { id, registers, exits: ExitCounts::default() }
+    pub fn new(id: VcpuId) -> Self {
+        Self { id, registers: Registers::default(), exits: ExitCounts::default() }
+    }
+
+    /// Brings the registers to what they are when the vCPU is switched on.
+    pub fn start(&mut self, start: Start) {
+        self.registers = Registers { pc: start.entry.get(), pstate: Pstate::RESET.into_bits(), ..Registers::default() };
+        self.registers.write(Register::new(0), start.context);
     }
 }
 
@@ -94,8 +108,10 @@ mod tests {
 
     #[test]
     fn a_vcpu_starts_at_el1_with_interrupts_masked() {
-        let vcpu = Vcpu::new(VcpuId::new(0).unwrap(), 0x4000_0000, 0x4800_0000);
+        let mut vcpu = Vcpu::new(VcpuId::new(0).unwrap());
+        vcpu.registers.x = [7; 31];
+        vcpu.start(Start { entry: GuestAddr::new(0x4000_0000), context: 0x4800_0000 });
         assert_eq!(vcpu.registers.pstate, 0x3c5);
-        assert_eq!(vcpu.registers.arguments(), [0x4800_0000, 0, 0, 0]);
+        assert_eq!((vcpu.registers.pc, vcpu.registers.arguments()), (0x4000_0000, [0x4800_0000, 0, 0, 0]));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use clap::ValueEnum;
-use crossvm_manifest::ComponentKind;
+use crossvm_manifest::{ComponentKind, Reboot};
 
 use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
 
@@ -122,7 +122,9 @@ pub(super) fn system(kernel: &Path, initrd: &Path, sabotage: Option<Sabotage>) -
                 command_line.push_str(&format!(" {parameter}"));
             }
         }
-        VmSpec { memory: MEMORY, initrd: Some(initrd.to_owned()), ..VmSpec::new(name, kernel.to_owned(), command_line) }
+        // A VM that crashes on purpose is not to start again.
+        let on_reboot = if sabotage.is_some() { Reboot::Stop } else { Reboot::Restart };
+        VmSpec { memory: MEMORY, initrd: Some(initrd.to_owned()), on_reboot, ..VmSpec::new(name, kernel.to_owned(), command_line) }
     };
     let connection = |connection: &DemoConnection| ConnectionSpec::new(connection.name, connection.ends.peers(), connection.size);
     System {

@@ -6,24 +6,23 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::slice;
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use crossvm_core::FrameSize;
 use crossvm_manifest::{ComponentKind, Peer, Topology};
 use el2_vmm::components::{Component, Port, Reverse, Seat};
 use el2_vmm::config::{self, ConfigError, OwnEnd};
 use el2_vmm::dataport::SharedMemory;
-use el2_vmm::guest::derive_seed;
 use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
 use el2_vmm::mail::{Mailbox, Notify};
 use el2_vmm::vm::Resources;
-use spin::Mutex;
+use spin::{Mutex, Once};
 
 use super::cache;
 use super::gic::Redistributors;
 use super::hardware::Hardware;
 use super::image;
-use super::system::{Launch, System};
+use super::system::{Guest, Launch, System};
 
 /// Why the system cannot be composed.
 #[derive(Debug)]
@@ -95,19 +94,24 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
     let mailboxes = Mailboxes::new(topology);
     let seats = seats(topology, &mailboxes, dataports);
 
-    let mut launches = Vec::new();
+    let mut guests = Vec::new();
     for (number, (vm, mailbox)) in (0..).zip(topology.vms.iter().zip(&mailboxes.vms)) {
         let pages = free.allocate(PagePool::SIZE, FrameSize::MIB_2)?;
         let ram = free.allocate(vm.memory, FrameSize::MIB_2)?;
         // SAFETY: both ranges were free RAM and are the VM's from now on.
         let (pages, ram) = unsafe { (PhysicalMemory::new(pages), PhysicalMemory::new(ram)) };
-        let cpus = [CpuId::new(number)];
-        let resources = Resources { name: vm.name.clone(), cpus, mailbox, pages: PagePool::new(pages), platform: Hardware };
-        let seed = derive_seed(&machine.seed, number);
-        launches.push(Mutex::new(Some(Launch { resources, ram, dataports, seed })));
+        let cpus = config::cpus(topology, number);
+        let (name, on_reboot, pages) = (vm.name.clone(), vm.on_reboot, PagePool::new(pages));
+        let resources = Resources { name, cpus, mailbox, on_reboot, pages, platform: Hardware };
+        guests.push(Guest {
+            launch: Mutex::new(Some(Launch { resources, dataports })),
+            vm: Once::new(),
+            ram: Mutex::new(ram),
+            epoch: AtomicU64::new(0),
+        });
     }
-    let running = AtomicUsize::new(launches.len());
-    Ok(System { machine, topology, redistributors, mailboxes: mailboxes.vms, seats, launches, running })
+    let running = AtomicUsize::new(guests.len());
+    Ok(System { machine, topology, redistributors, mailboxes: mailboxes.vms, seats, guests, running })
 }
 
 /// The machine's RAM without the device tree, the VMM, the topology and the images.
@@ -138,7 +142,9 @@ struct Mailboxes {
 impl Mailboxes {
     fn new(topology: &Topology) -> Self {
         let leak = |mailbox| &*Box::leak(Box::new(mailbox));
-        let vms = (0..).zip(&topology.vms).map(|(number, _)| leak(Mailbox::for_vm(CpuId::new(number)))).collect();
+        // The CPU of the first vCPU looks after the mail, whether that vCPU is on or off.
+        let cpu = |vm| config::cpus(topology, vm).first().copied().unwrap_or(CpuId::BOOT);
+        let vms = (0..).zip(&topology.vms).map(|(number, _)| leak(Mailbox::for_vm(cpu(number)))).collect();
         let components = topology.components.iter().map(|_| leak(Mailbox::for_component())).collect();
         Self { vms, components }
     }

@@ -2,7 +2,8 @@
 
 use core::arch::asm;
 
-use el2_vmm::exit::El1Registers;
+use crossvm_arm::VcpuId;
+use el2_vmm::exit::{El1Registers, SNAPSHOT};
 use el2_vmm::host::HostAddr;
 
 use super::features;
@@ -10,17 +11,17 @@ use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, Timer
 
 /// SCTLR_EL1 at reset: translation and caches off, little endian; the RES1 bits of Armv8.0.
 const CONTROL_RESET: u64 = 0x30d0_0800;
-/// MPIDR_EL1 as the guest sees it: RES1, affinity 0.0.0.0.
+/// MPIDR_EL1 of the first vCPU, as the guest sees it: RES1, affinity 0.0.0.0.
 const FIRST_VCPU: u64 = 1 << 31;
 /// 64 less the bits of a guest-physical address: 39 bits, so that walks start at level 1 with one table.
 const T0SZ: u8 = 25;
 
-/// Sets this CPU up for a guest whose translation tables are at `tables`, with its registers as at a reset.
+/// Sets this CPU up for a vCPU of the guest whose translation tables are at `tables`. It can be entered once it has been reset.
 ///
 /// # Safety
 ///
 /// The tables map nothing but memory that is the guest's to use.
-pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16) {
+pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16, vcpu: VcpuId) {
     let hypervisor = HypervisorConfiguration::new()
         .with_stage2(true)
         .with_set_way_cleans(true)
@@ -47,7 +48,7 @@ pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16) {
     let base = Stage2Base::new().with_address(tables.get()).with_vmid(vmid);
     // The guest may use every event counter: HPMN is their number, PMCR_EL0.N.
     let counters = (read_register!("pmcr_el0") >> 11) & 0x1f;
-    let (identity, now) = (read_register!("midr_el1"), read_register!("cntpct_el0"));
+    let identity = read_register!("midr_el1");
     // SAFETY: none of these registers changes what the VMM itself executes or how it reaches memory; the guest's memory is bounded by
     // stage 2, which is in force before the guest is.
     unsafe {
@@ -58,24 +59,30 @@ pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16) {
         write_register!("hstr_el2", 0);
         write_register!("mdcr_el2", counters);
         write_register!("vpidr_el2", identity);
-        write_register!("vmpidr_el2", FIRST_VCPU);
+        write_register!("vmpidr_el2", FIRST_VCPU | u64::from(vcpu.affinity()));
         write_register!("cnthctl_el2", TimerAccess::new().with_physical_counter(true).into_bits());
-        write_register!("cntvoff_el2", now);
         write_register!("cntv_ctl_el0", 0);
-        write_register!("cntkctl_el1", 0);
         asm!("isb", "tlbi vmalls12e1", "dsb nsh", "isb", options(nostack, preserves_flags));
-        reset();
     }
 }
 
-/// The registers of EL1 and EL0 as at a reset; what a reset leaves unknown is zero.
+/// The physical count now, of which the guest's virtual count starts when it is given to [`reset`].
+pub(super) fn count() -> u64 {
+    read_register!("cntpct_el0")
+}
+
+/// The registers of EL1 and EL0 as at a reset; what a reset leaves unknown is zero. The virtual counter was zero when the physical one was
+/// `epoch`: one value for all vCPUs of a guest.
 ///
 /// # Safety
 ///
-/// The guest is not running, and these registers are the guest's.
-unsafe fn reset() {
-    // SAFETY: registers of EL1 and EL0 have no effect on EL2.
+/// The guest is not running on this CPU, and these registers are the guest's.
+pub(super) unsafe fn reset(epoch: u64) {
+    // SAFETY: registers of EL1 and EL0 have no effect on EL2; translations are fetched anew.
     unsafe {
+        write_register!("cntvoff_el2", epoch);
+        write_register!("cntv_ctl_el0", 0);
+        write_register!("cntkctl_el1", 0);
         write_register!("sctlr_el1", CONTROL_RESET);
         write_register!("actlr_el1", 0);
         write_register!("cpacr_el1", 0);
@@ -106,7 +113,8 @@ unsafe fn reset() {
         write_register!("pmcntenclr_el0", 0xffff_ffff);
         write_register!("pmintenclr_el1", 0xffff_ffff);
         write_register!("pmuserenr_el0", 0);
-        asm!("isb", options(nostack, preserves_flags));
+        // What this CPU remembers of the guest's own tables, and of instructions that are no more.
+        asm!("isb", "tlbi vmalle1", "ic iallu", "dsb nsh", "isb", options(nostack, preserves_flags));
     }
 }
 
@@ -135,6 +143,26 @@ impl El1Registers for Live {
     fn set_fault_address(&mut self, address: u64) {
         // SAFETY: as above.
         unsafe { write_register!("far_el1", address) };
+    }
+
+    fn snapshot(&self) -> [(&'static str, u64); SNAPSHOT] {
+        macro_rules! named {
+            ($($name:literal),*) => { [$(($name, read_register!($name))),*] };
+        }
+        named![
+            "elr_el1",
+            "spsr_el1",
+            "esr_el1",
+            "far_el1",
+            "vbar_el1",
+            "sctlr_el1",
+            "ttbr0_el1",
+            "ttbr1_el1",
+            "tcr_el1",
+            "sp_el0",
+            "sp_el1",
+            "par_el1"
+        ]
     }
 }
 

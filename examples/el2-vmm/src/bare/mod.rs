@@ -3,7 +3,7 @@
 //! ```text
 //!   entry: translation on, a stack ─▶ boot_main: device tree ─▶ map ─▶ heap ─▶ compose ─▶ wake the other CPUs ─┐
 //!                                                                                                              ▼
-//!                                     secondary_main ──────────────────────────────────────────▶ run: one VM each
+//!                                     secondary_main ──────────────────────────────────────────▶ run: one vCPU each
 //! ```
 //!
 //! | where | what |
@@ -15,7 +15,8 @@
 //! | `gic` | the physical interrupt controller |
 //! | `console` | the physical serial port |
 //! | `compose`, `system` | from the topology to what each CPU needs |
-//! | `el1`, `features`, `world`, `run` | a guest's registers, the switch to it, its life |
+//! | `start`, `run` | a VM's composition and boots, a vCPU's life |
+//! | `el1`, `features`, `world` | a guest's registers, the switch to it |
 //! | `hardware`, `cache` | what the portable part asks for |
 //! | `panic` | the VMM's own faults |
 
@@ -34,11 +35,13 @@ mod mmio;
 mod panic;
 mod registers;
 mod run;
+mod start;
 mod system;
 mod world;
 
 use core::fmt;
 
+use el2_vmm::config;
 use el2_vmm::host::{Cpu, CpuId, HostAddr, HostRange, Machine, Mpidr};
 use el2_vmm::platform::{Platform, Text};
 use smccc::{Smc, psci};
@@ -98,13 +101,14 @@ fn boot() -> Result<&'static System, BootError> {
     let (vms, connections) = (system.topology.vms.len(), system.topology.connections.len());
     let version = env!("CARGO_PKG_VERSION");
     Hardware.print(Text::Vmm(format_args!("record=start version={version} vms={vms} connections={connections}")));
-    for cpu in system.machine.cpus.iter().take(vms).skip(1) {
+    let vcpus = config::places(system.topology).count();
+    for cpu in system.machine.cpus.iter().take(vcpus).skip(1) {
         wake(*cpu, tables)?;
     }
     Ok(system)
 }
 
-/// Starts another CPU on its VM.
+/// Starts another CPU on its vCPU.
 fn wake(cpu: Cpu, tables: HostAddr) -> Result<(), BootError> {
     extern crate alloc;
 
@@ -129,7 +133,11 @@ fn run_cpu(system: &'static System, cpu: CpuId) -> ! {
     if system.redistributors.start(mpidr).is_none() {
         Hardware.print(Text::Vmm(format_args!("CPU {cpu} has no redistributor: its VM gets no interrupts")));
     }
-    run::run_vm(system, cpu.get())
+    // As many CPUs are woken as there are vCPUs, at least the first.
+    match config::places(system.topology).find(|(number, _)| *number == cpu) {
+        Some((_, place)) => run::run_vcpu(system, place),
+        None => hardware::power_off(),
+    }
 }
 
 /// Why the VMM cannot start.

@@ -1,118 +1,180 @@
-//! One CPU's work: compose its VM, run it, and stay around for the console.
+//! One CPU's work: run its vCPU, and stay around for the console, for mail, and for when the vCPU is switched on again.
 
-extern crate alloc;
-
-use alloc::boxed::Box;
 use core::arch::asm;
+use core::sync::atomic::Ordering;
 
-use crossvm_manifest::Peer;
-use el2_vmm::config;
+use el2_vmm::config::Place;
 use el2_vmm::exit::spec::Syndrome;
-use el2_vmm::host::{HostAddr, HostRange};
 use el2_vmm::platform::{Platform, Text};
 use el2_vmm::stats::ExitKind;
 use el2_vmm::vcpu::Vcpu;
-use el2_vmm::vm::{Flow, Images, StopReason, Trap, Vm};
+use el2_vmm::vm::{End, Flow, Next, StopReason, Trap, Vm};
+use spin::mutex::TicketMutex;
 
-use super::compose::{loaded, wire};
 use super::hardware::Hardware;
 use super::registers::read_register;
-use super::system::System;
+use super::start::{boot, compose};
+use super::system::{Guest, System};
 use super::world::{self, Left};
 use super::{cache, console, el1, gic};
 
-/// Runs the VM of this number to its end.
-pub(super) fn run_vm(system: &'static System, number: u8) -> ! {
-    match compose(system, number) {
-        Ok((mut vm, mut vcpu)) => {
-            let reason = run(system, &mut vm, &mut vcpu);
-            el1::stop_timer();
-            vm.stop(&vcpu, reason);
+/// Runs the vCPU of this CPU for ever. The CPU of a VM's first vCPU composes the VM.
+pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
+    let Some(guest) = system.guests.get(usize::from(place.vm)) else { rest(system) };
+    if place.vcpu.index() == 0
+        && let Err(error) = compose(system, place.vm, guest)
+    {
+        let name = system.name_of(place.vm);
+        Hardware.print(Text::Vmm(format_args!("{name}: cannot start: {error}")));
+        Hardware.print(Text::Vmm(format_args!("record=vm-stop vm={name} reason=no-start ms={}", Hardware.uptime_ms())));
+        if let Some(mailbox) = system.mailboxes.get(usize::from(place.vm)) {
+            mailbox.close();
         }
-        Err(error) => {
-            let name = system.topology.vms.get(usize::from(number)).map_or("?", |vm| vm.name.as_str());
-            Hardware.print(Text::Vmm(format_args!("{name}: cannot start: {error}")));
-            Hardware.print(Text::Vmm(format_args!("record=vm-stop vm={name} reason=no-start ms={}", Hardware.uptime_ms())));
-            if let Some(mailbox) = system.mailboxes.get(usize::from(number)) {
-                mailbox.close();
-            }
+        system.vm_stopped();
+    }
+    let vm = loop {
+        if let Some(vm) = guest.vm.get() {
+            break vm;
         }
-    }
-    system.vm_stopped();
-    loop {
-        // SAFETY: waits for an interrupt, masked as it is.
-        unsafe { asm!("wfi", options(nostack, preserves_flags)) };
-        serve_interrupts(system, None);
-    }
-}
-
-type Composed = (Box<Vm<Hardware>>, Vcpu);
-
-fn compose(system: &'static System, number: u8) -> Result<Composed, alloc::string::String> {
-    use alloc::string::ToString;
-
-    let launch = system.launches.get(usize::from(number)).and_then(|launch| launch.lock().take());
-    let description = system.topology.vms.get(usize::from(number));
-    let (mut launch, description) = launch.zip(description).ok_or("there is no such VM")?;
-    let mut vm = Box::new(Vm::new(launch.resources).map_err(|error| error.to_string())?);
-    let mailbox = |peer| match peer {
-        Peer::Vm(index) => system.mailboxes.get(usize::from(index)).copied(),
-        Peer::Component(index) => system.seats.get(usize::from(index)).map(|seat| seat.mailbox()),
+        wait();
+        serve_interrupts(system);
     };
-    let ends = config::ends(system.topology, Peer::Vm(number)).filter_map(|end| wire(end, launch.dataports, mailbox));
-    vm.connect(ends).map_err(|error| error.to_string())?;
-    let bytes = |image: crossvm_manifest::Image| {
-        let range = HostRange::new(HostAddr::new(image.address), image.size);
-        // SAFETY: the images lie in RAM, as the topology's check says, and outside of the free memory: nobody writes to them.
-        range.map_or(&[][..], |range| unsafe { loaded(range) })
-    };
-    let images = Images {
-        kernel: bytes(description.kernel),
-        initrd: description.initrd.map_or(&[], bytes),
-        command_line: &description.command_line,
-        seed: launch.seed.as_ref(),
-    };
-    let vcpu = vm.boot(&mut launch.ram, &images).map_err(|error| error.to_string())?;
-    vm.report_start(description.memory);
+    let tables = vm.lock().tables();
     // VMID 0 stays unused.
     // SAFETY: the tables map the VM's RAM and its dataports.
-    unsafe { el1::prepare(vm.tables(), u16::from(number) + 1) };
-    cache::invalidate_instructions();
-    Ok((vm, vcpu))
+    unsafe { el1::prepare(tables, u16::from(place.vm) + 1, place.vcpu) };
+    let mut cpu = Cpu { system, guest, place, vm, vcpu: Vcpu::new(place.vcpu), list_registers: gic::ListRegisters::new() };
+    loop {
+        cpu.step();
+    }
 }
 
-fn run(system: &System, vm: &mut Vm<Hardware>, vcpu: &mut Vcpu) -> StopReason {
-    let mut list_registers = gic::ListRegisters::new();
+/// A CPU without a vCPU: it is there for the console alone.
+fn rest(system: &System) -> ! {
     loop {
-        vm.prepare_entry(vcpu);
-        while let Some(physical) = vm.interrupts().take_deactivation(vcpu.id) {
+        wait();
+        serve_interrupts(system);
+    }
+}
+
+/// Waits until an interrupt is pending, masked as it is.
+fn wait() {
+    // SAFETY: changes nothing.
+    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
+}
+
+/// This CPU, with the vCPU that it has for itself.
+struct Cpu {
+    system: &'static System,
+    guest: &'static Guest,
+    place: Place,
+    vm: &'static TicketMutex<alloc::boxed::Box<Vm<Hardware>>>,
+    vcpu: Vcpu,
+    list_registers: gic::ListRegisters,
+}
+
+extern crate alloc;
+
+/// An interrupt that the VM must be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ForGuest {
+    Nothing,
+    /// The virtual timer's: to be deactivated by the guest's end of interrupt.
+    Timer,
+}
+
+impl Cpu {
+    /// One turn: asks the VM what to do, and does it.
+    fn step(&mut self) {
+        match self.next() {
+            Next::Enter => self.enter(),
+            Next::Start(_) => {
+                let epoch = self.guest.epoch.load(Ordering::Acquire);
+                // SAFETY: this CPU is not in the guest.
+                unsafe { el1::reset(epoch) };
+                gic::reset_virtual_interface();
+            }
+            Next::Wait => {
+                // Off: its timer must not interrupt for ever.
+                el1::stop_timer();
+                wait();
+                if serve_interrupts(self.system) == ForGuest::Timer {
+                    gic::deactivate(gic::VIRTUAL_TIMER);
+                }
+            }
+            Next::Finish(End::Stop(reason)) => self.stop(reason),
+            Next::Finish(End::Reboot) => self.reboot(),
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        let mut vm = self.vm.lock();
+        let next = vm.next(&mut self.vcpu);
+        let interrupts = vm.interrupts();
+        while let Some(physical) = interrupts.take_deactivation(self.vcpu.id) {
             gic::deactivate(physical.number());
         }
-        vm.interrupts().load(vcpu.id, &mut list_registers);
-        // SAFETY: `compose` has set up this CPU for this guest.
-        let left = unsafe { world::run(&mut vcpu.registers) };
+        if next == Next::Enter {
+            interrupts.load(self.vcpu.id, &mut self.list_registers);
+        }
+        next
+    }
+
+    /// Runs the guest until it is left, and serves what it was left for.
+    fn enter(&mut self) {
+        // SAFETY: this CPU was prepared for this guest, and reset for this vCPU.
+        let left = unsafe { world::run(&mut self.vcpu.registers) };
         let syndrome = Syndrome::from_bits(read_register!("esr_el2"));
-        vm.interrupts().save(vcpu.id, &mut list_registers);
-        if !el1::timer_asserts() {
-            vm.timer_quiet(vcpu);
-        }
-        let flow = match left {
-            Left::Synchronous => match trap(syndrome) {
-                Some(trap) => vm.serve(vcpu, trap, &mut el1::Live),
-                None => Flow::Resume,
-            },
-            Left::Interrupt => {
-                vcpu.exits.count(ExitKind::Interrupt);
-                serve_interrupts(system, Some((&mut *vm, &*vcpu)));
-                Flow::Resume
-            }
-            Left::SystemError => vm.system_error(vcpu, syndrome),
+        let trap = match left {
+            Left::Synchronous => trap(syndrome),
+            Left::SystemError => Some(Trap { syndrome, far: read_register!("far_el2"), hpfar: read_register!("hpfar_el2") }),
+            Left::Interrupt => None,
         };
-        match flow {
-            Flow::Resume => {}
-            Flow::ServeComponents => system.serve_components(),
-            Flow::Stop(reason) => return reason,
+        let interrupt = if left == Left::Interrupt { serve_interrupts(self.system) } else { ForGuest::Nothing };
+        let flow = {
+            let mut vm = self.vm.lock();
+            let vcpu = &mut self.vcpu;
+            vm.interrupts().save(vcpu.id, &mut self.list_registers);
+            if !el1::timer_asserts() {
+                vm.timer_quiet(vcpu);
+            }
+            if interrupt == ForGuest::Timer {
+                vm.timer_fired(vcpu);
+            }
+            match (left, trap) {
+                (Left::Synchronous, Some(trap)) => vm.serve(vcpu, trap, &mut el1::Live),
+                (Left::SystemError, Some(trap)) => {
+                    vm.system_error(vcpu, trap, &el1::Live);
+                    Flow::Resume
+                }
+                (Left::Interrupt, _) => {
+                    vcpu.exits.count(ExitKind::Interrupt);
+                    Flow::Resume
+                }
+                (_, None) => Flow::Resume,
+            }
+        };
+        if flow == Flow::ServeComponents {
+            self.system.serve_components();
         }
+    }
+
+    /// The VM ends for good; no vCPU of it is in the guest.
+    fn stop(&self, reason: StopReason) {
+        self.vm.lock().stop(reason);
+        self.system.vm_stopped();
+    }
+
+    /// The VM boots again; no vCPU of it is in the guest.
+    fn reboot(&self) {
+        match boot(self.system, self.place.vm, self.guest, self.vm) {
+            Ok(()) => {}
+            Err(error) => {
+                Hardware.print(Text::Vmm(format_args!("{}: cannot start again: {error}", self.system.name_of(self.place.vm))));
+                self.stop(StopReason::NoStart);
+            }
+        }
+        cache::invalidate_instructions();
     }
 }
 
@@ -123,22 +185,21 @@ fn trap(syndrome: Syndrome) -> Option<Trap> {
     Some(Trap { syndrome, far, hpfar })
 }
 
-/// Serves all physical interrupts that are pending, for the guest of this CPU if it has one.
-fn serve_interrupts(system: &System, mut guest: Option<(&mut Vm<Hardware>, &Vcpu)>) {
+/// Serves all physical interrupts that are pending. That of the virtual timer stays active.
+fn serve_interrupts(system: &System) -> ForGuest {
+    let mut for_guest = ForGuest::Nothing;
     while let Some(interrupt) = gic::acknowledge() {
         let intid = interrupt.intid();
         gic::drop_priority(interrupt);
-        match (intid, &mut guest) {
-            // Deactivated by the guest's end of interrupt.
-            (gic::VIRTUAL_TIMER, Some((vm, vcpu))) => {
-                vm.timer_fired(vcpu);
-                continue;
-            }
-            // The maintenance interrupt and the kick have done what they are for: the guest was left.
-            (gic::MAINTENANCE | gic::KICK, _) => {}
-            _ if intid == system.machine.uart_interrupt => console::receive(system),
-            _ => {}
+        if intid == gic::VIRTUAL_TIMER {
+            for_guest = ForGuest::Timer;
+            continue;
+        }
+        // The maintenance interrupt and the kick have done what they are for: the guest was left.
+        if intid == system.machine.uart_interrupt {
+            console::receive(system);
         }
         gic::deactivate(intid);
     }
+    for_guest
 }

@@ -2,15 +2,17 @@
 
 extern crate alloc;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossvm_manifest::Topology;
 use el2_vmm::components::Seat;
 use el2_vmm::host::{Machine, PhysicalMemory};
 use el2_vmm::mail::Mailbox;
 use el2_vmm::platform::{Platform, Text};
-use el2_vmm::vm::Resources;
+use el2_vmm::vm::{Resources, Vm};
+use spin::mutex::TicketMutex;
 use spin::{Mutex, Once};
 
 use super::gic::Redistributors;
@@ -28,26 +30,42 @@ pub(super) struct System {
     /// The mailboxes of the VMs, by their number.
     pub(super) mailboxes: Vec<&'static Mailbox>,
     pub(super) seats: Vec<Seat<Hardware>>,
-    /// What each VM is made of, until its CPU takes it.
-    pub(super) launches: Vec<Mutex<Option<Launch>>>,
+    /// The VMs, by their number.
+    pub(super) guests: Vec<Guest>,
     /// How many VMs have not stopped.
     pub(super) running: AtomicUsize,
+}
+
+/// A VM, from when its parts are known.
+#[derive(Debug)]
+pub(super) struct Guest {
+    /// What it is made of, until the CPU of its first vCPU takes it.
+    pub(super) launch: Mutex<Option<Launch>>,
+    /// The VM, once that CPU has composed it. The lock is fair: no vCPU can keep another from its VM.
+    pub(super) vm: Once<TicketMutex<Box<Vm<Hardware>>>>,
+    /// Its RAM, for the vCPU that boots it.
+    pub(super) ram: Mutex<PhysicalMemory>,
+    /// The physical count when it was booted.
+    pub(super) epoch: AtomicU64,
 }
 
 /// What a CPU needs to compose its VM.
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) resources: Resources<Hardware>,
-    pub(super) ram: PhysicalMemory,
     /// The memory of each connection, by its place in the topology.
     pub(super) dataports: &'static [&'static el2_vmm::dataport::SharedMemory],
-    pub(super) seed: Option<[u8; el2_vmm::guest::SEED_BYTES]>,
 }
 
 impl System {
     /// How many VMs there are.
     pub(super) fn vms(&self) -> u8 {
         u8::try_from(self.mailboxes.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The name of VM `number`.
+    pub(super) fn name_of(&self, number: u8) -> &'static str {
+        self.topology.vms.get(usize::from(number)).map_or("?", |vm| vm.name.as_str())
     }
 
     /// The number of the VM of this name.

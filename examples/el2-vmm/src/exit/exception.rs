@@ -65,6 +65,21 @@ pub trait El1Registers {
     fn save(&mut self, return_address: u64, pstate: u64, syndrome: u64);
     /// Sets FAR_EL1.
     fn set_fault_address(&mut self, address: u64);
+    /// What helps to understand how the guest came to where it is, by the registers' names.
+    fn snapshot(&self) -> [(&'static str, u64); SNAPSHOT];
+}
+
+/// How many registers [`El1Registers::snapshot`] gives.
+pub const SNAPSHOT: usize = 12;
+
+/// What an exception leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a guest whose exception leads nowhere does nothing any more"]
+pub enum Delivered {
+    /// The guest handles it.
+    Taken,
+    /// The handler is where the exception came from: its first instruction cannot be fetched, now and for ever.
+    Endless,
 }
 
 /// What happens to the guest.
@@ -87,7 +102,7 @@ pub enum Cause {
 }
 
 /// Makes the guest take the exception instead of the instruction that it is at.
-pub fn deliver(cause: Cause, registers: &mut Registers, el1: &mut impl El1Registers) {
+pub fn deliver(cause: Cause, registers: &mut Registers, el1: &mut impl El1Registers) -> Delivered {
     let interrupted = Pstate::from_bits(registers.pstate);
     let same_level = !interrupted.aarch32() && matches!(interrupted.mode(), MODE_EL1T | MODE_EL1H);
     let external = DataAbortIss::new().with_fault_status(spec::FAULT_EXTERNAL);
@@ -110,8 +125,12 @@ pub fn deliver(cause: Cause, registers: &mut Registers, el1: &mut impl El1Regist
         (false, _) => 0x400,
         (true, _) => 0x600,
     };
-    registers.pc = el1.vector_base().wrapping_add(offset);
+    let handler = el1.vector_base().wrapping_add(offset);
+    let fetch = matches!(cause, Cause::InstructionAbort { .. });
+    let delivered = if fetch && same_level && registers.pc == handler { Delivered::Endless } else { Delivered::Taken };
+    registers.pc = handler;
     registers.pstate = entry_state(interrupted, el1.control()).into_bits();
+    delivered
 }
 
 /// PSTATE of the exception's handler.
@@ -150,13 +169,30 @@ mod tests {
         fn set_fault_address(&mut self, address: u64) {
             self.far = Some(address);
         }
+        fn snapshot(&self) -> [(&'static str, u64); SNAPSHOT] {
+            [("far_el1", self.far.unwrap_or(0)); SNAPSHOT]
+        }
     }
 
     fn deliver_from(pstate: u64, cause: Cause, control: u64) -> (Fake, Registers) {
         let mut el1 = Fake { control, ..Fake::default() };
         let mut registers = Registers { pc: 0x1234, pstate, ..Registers::default() };
-        deliver(cause, &mut registers, &mut el1);
+        assert_eq!(deliver(cause, &mut registers, &mut el1), Delivered::Taken);
         (el1, registers)
+    }
+
+    #[test]
+    fn an_exception_whose_handler_cannot_be_fetched_is_endless() {
+        let mut el1 = Fake::default();
+        let fetch = Cause::InstructionAbort { far: 0 };
+        let mut registers = Registers { pc: 0x1234, pstate: 0x3c5, ..Registers::default() };
+        assert_eq!(deliver(fetch, &mut registers, &mut el1), Delivered::Taken);
+        // A load of the handler's first instruction is another matter: the handler of that one may be all right.
+        assert_eq!(deliver(Cause::DataAbort { far: 0, write: false }, &mut registers.clone(), &mut el1), Delivered::Taken);
+        assert_eq!(deliver(fetch, &mut registers, &mut el1), Delivered::Endless);
+        // From below, it is another handler.
+        registers.pstate = 0;
+        assert_eq!(deliver(fetch, &mut registers, &mut el1), Delivered::Taken);
     }
 
     #[test]

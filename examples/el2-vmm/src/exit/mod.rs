@@ -5,6 +5,6 @@ mod psci;
 pub mod spec;
 mod syndrome;
 
-pub use exception::{Cause, El1Registers, Pstate, deliver};
+pub use exception::{Cause, Delivered, El1Registers, Pstate, SNAPSHOT, deliver};
 pub use psci::{Affinity, Call, PsciReturn, answer};
 pub use syndrome::{Abort, AbortKind, Access, Exit, Loaded, Register, SystemRegisterAccess, decode};

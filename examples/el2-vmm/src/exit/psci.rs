@@ -73,19 +73,25 @@ pub enum PsciReturn {
     InvalidParameters,
     /// The vCPU is on.
     AlreadyOn,
+    /// The vCPU has been asked to start, and has not yet.
+    OnPending,
+    /// An address where no vCPU can start.
+    InvalidAddress,
 }
 
 impl PsciReturn {
     /// The value of x0: error codes are sign-extended.
     #[must_use]
     pub const fn x0(self) -> u64 {
-        use smccc::psci::error::{ALREADY_ON, INVALID_PARAMETERS, NOT_SUPPORTED, SUCCESS};
+        use smccc::psci::error::{ALREADY_ON, INVALID_ADDRESS, INVALID_PARAMETERS, NOT_SUPPORTED, ON_PENDING, SUCCESS};
         let code = match self {
             Self::Value(value) => return value as u64,
             Self::Success => SUCCESS,
             Self::NotSupported => NOT_SUPPORTED,
             Self::InvalidParameters => INVALID_PARAMETERS,
             Self::AlreadyOn => ALREADY_ON,
+            Self::OnPending => ON_PENDING,
+            Self::InvalidAddress => INVALID_ADDRESS,
         };
         (code as i64).cast_unsigned()
     }
@@ -172,5 +178,7 @@ mod tests {
     fn error_codes_are_sign_extended() {
         assert_eq!(PsciReturn::InvalidParameters.x0(), 0xffff_ffff_ffff_fffe);
         assert_eq!(PsciReturn::AlreadyOn.x0(), 0xffff_ffff_ffff_fffc);
+        assert_eq!(PsciReturn::OnPending.x0(), 0xffff_ffff_ffff_fffb);
+        assert_eq!(PsciReturn::InvalidAddress.x0(), 0xffff_ffff_ffff_fff7);
     }
 }

@@ -26,6 +26,8 @@ const UART_CLOCK: u32 = 24_000_000;
 /// What differs from guest to guest.
 #[derive(Debug)]
 pub struct Description<'a, const F: usize> {
+    /// How many vCPUs there are.
+    pub vcpus: usize,
     /// Bytes of RAM.
     pub ram: u64,
     /// The kernel command line, as it is.
@@ -52,7 +54,7 @@ pub fn device_tree<const F: usize>(guest: &Description<'_, F>) -> Result<Vec<u8>
     fdt.property_u32("interrupt-parent", GIC_PHANDLE)?;
     chosen(&mut fdt, guest)?;
     memory(&mut fdt, guest.ram)?;
-    cpus(&mut fdt)?;
+    cpus(&mut fdt, guest.vcpus)?;
     firmware(&mut fdt)?;
     timer(&mut fdt)?;
     interrupt_controller(&mut fdt)?;
@@ -89,11 +91,11 @@ fn memory(fdt: &mut FdtWriter, ram: u64) -> Result<(), Error> {
     fdt.end_node(node)
 }
 
-fn cpus(fdt: &mut FdtWriter) -> Result<(), Error> {
+fn cpus(fdt: &mut FdtWriter, vcpus: usize) -> Result<(), Error> {
     let cpus = fdt.begin_node("cpus")?;
     fdt.property_u32("#address-cells", 1)?;
     fdt.property_u32("#size-cells", 0)?;
-    for number in (0..).take(map::VCPUS) {
+    for number in (0..).take(vcpus) {
         let cpu = fdt.begin_node(&format!("cpu@{number:x}"))?;
         fdt.property_string("device_type", "cpu")?;
         fdt.property_string("compatible", "arm,armv8")?;
@@ -168,7 +170,7 @@ mod tests {
         let bus: PciBus<4> = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
         let seed = [9; SEED_BYTES];
         let initrd = GuestRange::new(GuestAddr::new(0x4f00_0000), 0x1_2345);
-        let guest = Description { ram: 256 << 20, command_line: "crossvm.vm=a quiet", initrd, seed: Some(&seed), bus: &bus };
+        let guest = Description { vcpus: 3, ram: 256 << 20, command_line: "crossvm.vm=a quiet", initrd, seed: Some(&seed), bus: &bus };
         let bytes = device_tree(&guest).unwrap();
         let tree = fdt::Fdt::new(&bytes).unwrap();
 
@@ -182,7 +184,8 @@ mod tests {
         let reg = |path: &str| tree.find_node(path).unwrap().reg().unwrap().next().unwrap().starting_address as u64;
         assert_eq!(reg("/pcie@3f000000"), 0x3f00_0000);
         assert_eq!(reg("/intc@8000000"), 0x0800_0000);
-        assert_eq!(tree.cpus().count(), map::VCPUS);
+        // The affinities that MPIDR_EL1 has.
+        assert_eq!(tree.cpus().map(|cpu| cpu.ids().first()).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(tree.find_node("/psci").unwrap().property("method").unwrap().as_str(), Some("hvc"));
     }
 }

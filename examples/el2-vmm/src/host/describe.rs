@@ -8,8 +8,8 @@ use heapless::{String, Vec};
 
 use super::{HostAddr, HostRange};
 
-/// Most CPUs that the VMM can use: one for each VM of the largest topology.
-pub const MAX_CPUS: usize = crossvm_manifest::MAX_VMS;
+/// Most CPUs that the VMM can use: one for each vCPU.
+pub const MAX_CPUS: usize = 16;
 /// Most ranges of RAM.
 const MAX_RAM: usize = 8;
 /// Longest boot arguments that are read, in bytes.
@@ -81,7 +81,7 @@ pub struct Cpu {
 pub struct Machine {
     /// All RAM.
     pub ram: Vec<HostRange, MAX_RAM>,
-    /// The CPUs, those beyond the eighth left out.
+    /// The first [`MAX_CPUS`] CPUs.
     pub cpus: Vec<Cpu, MAX_CPUS>,
     /// The interrupt controller's distributor.
     pub distributor: HostRange,

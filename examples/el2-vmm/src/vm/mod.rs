@@ -1,8 +1,22 @@
-//! One virtual machine: its devices, its memory, its connections. Owned by the CPU that runs it.
+//! One virtual machine: its devices, its memory, its connections, which vCPUs are on.
 //!
-//! [`Vm`] is what all vCPUs of the machine share, [`Vcpu`] what each has for itself.
+//! [`Vm`] is what all vCPUs of the machine share, [`Vcpu`] what each has for itself. Each vCPU has a CPU of its own, which goes round in a
+//! loop:
+//!
+//! ```text
+//!        ┌──▶ Vm::next ──┬─ Enter ──▶ Vgic::load ──▶ guest ──▶ Vgic::save ──▶ Vm::serve ──┐
+//!        │               ├─ Start ──▶ registers as at a reset ───────────────────────────┤
+//!        │               ├─ Wait ───▶ until an interrupt comes, a kick above all ─────────┤
+//!        │               └─ Finish ─▶ the VM stops, or boots again ──────────────────────┤
+//!        └────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! All vCPUs share the VM behind one lock, which nobody holds while the guest runs. With it held, a CPU takes no lock but those of the console
+//! and of what was typed, whose holders never wait for a VM: so no two VMs wait for each other.
 
+mod boot;
 mod interrupts;
+mod power;
 mod report;
 mod serve;
 #[cfg(test)]
@@ -12,26 +26,30 @@ use core::fmt;
 
 use crossvm_arm::{PhysicalIntId, Ppi, Vgic};
 use crossvm_core::device::Name;
-use crossvm_core::{Config, Connection, CrossVm, EventSet, GuestRange, InstallError, InterruptController, InterruptMode, Parts};
-use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME};
+use crossvm_core::{Config, Connection, CrossVm, EventSet, InstallError, InterruptController, InterruptMode, Parts};
+use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Reboot};
 use crossvm_pci::{HostBridge, PciBus};
-use heapless::String;
+use heapless::{String, Vec};
 
 use crate::config::OwnEnd;
 use crate::console::{Flush, LineBuffer};
 use crate::dataport::SharedMemory;
-use crate::guest::{self, Description, LoadError, SEED_BYTES};
-use crate::host::{CpuId, HostAddr, PagePool, PhysicalMemory};
+use crate::guest::LoadError;
+use crate::host::{CpuId, HostAddr, PagePool};
 use crate::mail::{Mailbox, Notify};
 use crate::map;
 use crate::platform::{Platform, Text};
+use crate::stats::ExitCounts;
 use crate::translation::{Stage2, Stage2Error};
 use crate::uart::Pl011;
 use crate::vcpu::Vcpu;
+use power::Power;
 
+pub use boot::{Boot, Images};
 pub use interrupts::{NoLine, Spis};
+pub use power::{End, Next, StopReason};
 pub use report::Limited;
-pub use serve::{Flow, StopReason, Trap};
+pub use serve::{Flow, Trap};
 
 /// The guest's PCI bus.
 pub type Bus = PciBus<MAX_CONNECTIONS>;
@@ -54,7 +72,13 @@ pub struct Vm<P: Platform> {
     platform: P,
     mailbox: &'static Mailbox,
     /// The CPU of each vCPU.
-    cpus: [CpuId; map::VCPUS],
+    cpus: Vec<CpuId, { map::VCPUS }>,
+    power: Power,
+    on_reboot: Reboot,
+    /// How often it has been booted.
+    boots: u32,
+    /// Exits of all its vCPUs.
+    exits: ExitCounts,
     backend: Backend<P>,
     connections: Connections<P>,
     uart: Pl011,
@@ -71,27 +95,16 @@ pub struct Vm<P: Platform> {
 pub struct Resources<P> {
     /// Its name.
     pub name: String<MAX_NAME>,
-    /// The CPU of each vCPU.
-    pub cpus: [CpuId; map::VCPUS],
+    /// The CPU of each vCPU: at least one.
+    pub cpus: Vec<CpuId, { map::VCPUS }>,
     /// Where its events arrive.
     pub mailbox: &'static Mailbox,
+    /// What happens when it resets itself.
+    pub on_reboot: Reboot,
     /// Pages for its translation tables and event registers.
     pub pages: PagePool,
     /// The hardware.
     pub platform: P,
-}
-
-/// What a guest starts from.
-#[derive(Debug)]
-pub struct Images<'a> {
-    /// The kernel: an arm64 Image.
-    pub kernel: &'a [u8],
-    /// The initial RAM disk; empty for none.
-    pub initrd: &'a [u8],
-    /// The kernel command line.
-    pub command_line: &'a str,
-    /// Random bytes for the kernel.
-    pub seed: Option<&'a [u8; SEED_BYTES]>,
 }
 
 /// Why a VM could not be composed.
@@ -108,8 +121,6 @@ pub enum ComposeError<P: Platform> {
     Load(LoadError),
     /// Its device tree.
     Tree(vm_fdt::Error),
-    /// A vCPU that does not exist.
-    Vcpu,
 }
 
 impl<P: Platform> fmt::Debug for ComposeError<P> {
@@ -127,7 +138,6 @@ impl<P: Platform> fmt::Display for ComposeError<P> {
             Self::Install(error) => error.fmt(f),
             Self::Load(error) => error.fmt(f),
             Self::Tree(error) => write!(f, "the guest's device tree: {error}"),
-            Self::Vcpu => write!(f, "a vCPU that does not exist"),
         }
     }
 }
@@ -138,7 +148,7 @@ impl<P: Platform> Vm<P> {
     /// # Errors
     /// [`ComposeError::Memory`] where the translation tables have no room.
     pub fn new(resources: Resources<P>) -> Result<Self, ComposeError<P>> {
-        let Resources { name, cpus, mailbox, pages, platform } = resources;
+        let Resources { name, cpus, mailbox, on_reboot, pages, platform } = resources;
         let mut memory = Stage2::new(pages, platform).map_err(ComposeError::Memory)?;
         for device in [map::DISTRIBUTOR, map::REDISTRIBUTORS, map::UART, map::ECAM.range()] {
             memory.add_device(device).map_err(ComposeError::Memory)?;
@@ -149,7 +159,11 @@ impl<P: Platform> Vm<P> {
             name,
             platform,
             mailbox,
+            power: Power::new(cpus.len()),
             cpus,
+            on_reboot,
+            boots: 0,
+            exits: ExitCounts::default(),
             backend,
             connections: CrossVm::new(Config::default()),
             uart: Pl011::new(),
@@ -169,11 +183,11 @@ impl<P: Platform> Vm<P> {
         &mut self,
         ends: impl Iterator<Item = (OwnEnd<'a>, &'static SharedMemory, Notify<P>)>,
     ) -> Result<(), ComposeError<P>> {
-        let ends: heapless::Vec<_, MAX_CONNECTIONS> = ends.collect();
+        let ends: Vec<_, MAX_CONNECTIONS> = ends.collect();
         // There is one line for each device number; where they do not suffice, all share one.
         let own_lines = u32::try_from(ends.len()).is_ok_and(|ends| ends <= map::CONNECTION_IRQS);
         let interrupt = if own_lines { InterruptMode::OwnLine } else { InterruptMode::SharedLine };
-        let mut connections: heapless::Vec<_, MAX_CONNECTIONS> = heapless::Vec::new();
+        let mut connections: Vec<_, MAX_CONNECTIONS> = Vec::new();
         for (end, memory, emit) in ends {
             let name = Name::new(&end.connection.name).ok_or(ComposeError::Name)?;
             let connection = Connection::new(name).with_emit(emit).with_event(end.event).with_interrupt(interrupt);
@@ -184,32 +198,6 @@ impl<P: Platform> Vm<P> {
         self.connections.install(&mut self.backend, connections).map_err(ComposeError::Install)?;
         self.bars.update(&self.connections, |_| {});
         Ok(())
-    }
-
-    /// Gives the guest its RAM with the images in it, and the vCPU that starts it.
-    ///
-    /// # Errors
-    /// [`ComposeError`].
-    pub fn boot(&mut self, memory: &mut PhysicalMemory, images: &Images<'_>) -> Result<Vcpu, ComposeError<P>> {
-        let size = memory.range().size();
-        let too_large = ComposeError::Load(LoadError::TooLarge { ram: size });
-        let ram = GuestRange::new(map::RAM_BASE, size).filter(|_| size <= map::MAX_RAM).ok_or(too_large)?;
-        let initrd = u64::try_from(images.initrd.len()).unwrap_or(u64::MAX);
-        let placement = guest::place(images.kernel, initrd, size).map_err(ComposeError::Load)?;
-        let description = Description {
-            ram: size,
-            command_line: images.command_line,
-            initrd: placement.initrd,
-            seed: images.seed,
-            bus: &self.backend.pci,
-        };
-        let tree = guest::device_tree(&description).map_err(ComposeError::Tree)?;
-        let loaded = guest::load(memory, &placement, images.kernel, images.initrd, &tree).map_err(ComposeError::Load)?;
-        // The guest starts with its MMU off and so reads past the caches.
-        self.platform.clean(memory.range());
-        self.backend.memory.add_ram(ram, memory.range()).map_err(ComposeError::Memory)?;
-        let first = crossvm_arm::VcpuId::new(0).ok_or(ComposeError::Vcpu)?;
-        Ok(Vcpu::new(first, loaded.entry.get(), loaded.argument.get()))
     }
 
     /// Its name.
@@ -229,9 +217,31 @@ impl<P: Platform> Vm<P> {
         &mut self.backend.interrupts
     }
 
-    /// Brings everything that has happened outside the guest to its interrupt controller. To be called after each exit, before
-    /// [`Vgic::load`].
-    pub fn prepare_entry(&mut self, vcpu: &Vcpu) {
+    /// What the CPU of `vcpu`, which is not in the guest, does next. To be called after each exit, before [`Vgic::load`].
+    ///
+    /// Everything that has happened outside the guest is brought to its interrupt controller, whoever of its vCPUs asks.
+    pub fn next(&mut self, vcpu: &mut Vcpu) -> Next {
+        let next = self.power.next(vcpu.id);
+        if self.power.is_running() {
+            self.take_news();
+        }
+        if next != Next::Enter {
+            self.exits.absorb(&mut vcpu.exits);
+        }
+        if let Next::Start(start) = next {
+            vcpu.start(start);
+        }
+        let kicks = self.backend.interrupts.take_kicks().union(self.power.take_kicks());
+        for other in kicks.without(vcpu.id).iter() {
+            if let Some(cpu) = self.cpus.get(other.index()) {
+                self.platform.kick(*cpu);
+            }
+        }
+        next
+    }
+
+    /// What has come by mail: events and typed characters.
+    fn take_news(&mut self) {
         let events = self.mailbox.take();
         if events != EventSet::EMPTY && self.connections.consume(&mut self.backend, events).is_err() {
             self.complain(format_args!("an event could not raise its line"));
@@ -249,11 +259,6 @@ impl<P: Platform> Vm<P> {
         let level = self.uart.interrupt();
         if self.backend.interrupts.set_level(map::UART_IRQ, level).is_err() {
             self.complain(format_args!("the serial port's line could not be set"));
-        }
-        for other in self.backend.interrupts.take_kicks().without(vcpu.id).iter() {
-            if let Some(cpu) = self.cpus.get(other.index()) {
-                self.platform.kick(*cpu);
-            }
         }
     }
 

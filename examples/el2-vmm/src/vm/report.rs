@@ -5,7 +5,9 @@ use core::fmt;
 use crossvm_core::{BarIndex, Bdf, GuestAddr, Status};
 use crossvm_manifest::MAX_CONNECTIONS;
 
-use super::{Connections, StopReason, Vm};
+use super::{Connections, StopReason, Trap, Vm};
+use crate::exit::El1Registers;
+use crate::host::CpuId;
 use crate::platform::{Platform, Text};
 use crate::vcpu::Vcpu;
 
@@ -72,16 +74,35 @@ impl BarTable {
 }
 
 impl<P: Platform> Vm<P> {
-    /// Prints that the VM starts on `cpu`.
-    pub fn report_start(&self, ram: u64) {
-        let [cpu] = self.cpus;
+    /// Prints that the VM starts.
+    pub(super) fn report_start(&self, ram: u64) {
         let (name, ms) = (&self.name, self.platform.uptime_ms());
-        self.platform.print(Text::Vmm(format_args!("record=vm-start vm={name} cpu={cpu} memory={ram} ms={ms}")));
+        let (vcpus, cpu) = (self.cpus.len(), self.cpus.first().copied().unwrap_or(CpuId::BOOT));
+        self.platform.print(Text::Vmm(format_args!("record=vm-start vm={name} cpu={cpu} vcpus={vcpus} memory={ram} ms={ms}")));
     }
 
-    /// Closes the VM's mailbox and prints what is to tell at its end. It must not be entered again.
-    pub fn stop(&mut self, vcpu: &Vcpu, reason: StopReason) {
+    /// Prints that the VM boots again.
+    pub(super) fn report_reboot(&self) {
+        let (name, boot, ms) = (&self.name, self.boots, self.platform.uptime_ms());
+        self.platform.print(Text::Vmm(format_args!("record=vm-reboot vm={name} boot={boot} ms={ms}")));
+    }
+
+    /// Closes the VM's mailbox and prints what is to tell at its end. It must not be started again.
+    pub fn stop(&mut self, reason: StopReason) {
         self.mailbox.close();
+        self.end_line();
+        let (platform, name) = (self.platform, &self.name);
+        let print = |line: fmt::Arguments<'_>| platform.print(Text::Vmm(line));
+        print(format_args!("record=vm-stop vm={name} reason={reason} ms={}", platform.uptime_ms()));
+        print(format_args!("record=exits vm={name} {}", self.exits));
+        for status in self.connections.connections().filter_map(|id| self.connections.status(id)) {
+            let Status { name: connection, emitted, received, dropped, .. } = status;
+            print(format_args!("record=connection vm={name} name={connection} emitted={emitted} received={received} dropped={dropped}"));
+        }
+    }
+
+    /// Shows what the guest has written of a line that it does not end any more.
+    pub(super) fn end_line(&mut self) {
         let (platform, name) = (self.platform, &self.name);
         self.line.write(b'\n', |text| {
             // Only a line that was begun is ended.
@@ -89,23 +110,22 @@ impl<P: Platform> Vm<P> {
                 platform.print(Text::Guest { name, text });
             }
         });
-        let print = |line: fmt::Arguments<'_>| platform.print(Text::Vmm(line));
-        print(format_args!("record=vm-stop vm={name} reason={reason} ms={}", platform.uptime_ms()));
-        print(format_args!("record=exits vm={name} {}", vcpu.exits));
-        for status in self.connections.connections().filter_map(|id| self.connections.status(id)) {
-            let Status { name: connection, emitted, received, dropped, .. } = status;
-            print(format_args!("record=connection vm={name} name={connection} emitted={emitted} received={received} dropped={dropped}"));
-        }
     }
 
     /// Prints the registers of a vCPU that did something the VMM cannot serve.
-    pub(super) fn dump(&self, vcpu: &Vcpu, what: fmt::Arguments<'_>) {
+    pub(super) fn dump(&self, vcpu: &Vcpu, trap: Trap, el1: &impl El1Registers, what: fmt::Arguments<'_>) {
         let (name, platform) = (&self.name, self.platform);
+        let print = |line: fmt::Arguments<'_>| platform.print(Text::Vmm(format_args!("{name}: {line}")));
         let registers = &vcpu.registers;
-        platform.print(Text::Vmm(format_args!("{name}: {what}")));
-        platform.print(Text::Vmm(format_args!("{name}: pc={:#018x} pstate={:#010x}", registers.pc, registers.pstate)));
+        print(format_args!("vCPU {} has failed: {what}", vcpu.id));
+        let syndrome = trap.syndrome.into_bits();
+        print(format_args!("esr_el2={syndrome:#018x} far_el2={:#018x} hpfar_el2={:#018x}", trap.far, trap.hpfar));
+        print(format_args!("pc={:#018x} pstate={:#010x}", registers.pc, registers.pstate));
         for (row, first) in registers.x.chunks(4).zip((0u32..).step_by(4)) {
-            platform.print(Text::Vmm(format_args!("{name}: {}", Row { first, row })));
+            print(format_args!("{}", Row { first, row }));
+        }
+        for row in el1.snapshot().chunks(3) {
+            print(format_args!("{}", Named(row)));
         }
     }
 
@@ -130,6 +150,18 @@ impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, value) in (self.first..).zip(self.row) {
             write!(f, "x{number}={value:#018x} ")?;
+        }
+        Ok(())
+    }
+}
+
+/// `elr_el1=… esr_el1=… far_el1=…`
+struct Named<'a>(&'a [(&'static str, u64)]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.0 {
+            write!(f, "{name}={value:#018x} ")?;
         }
         Ok(())
     }

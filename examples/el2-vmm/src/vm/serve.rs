@@ -3,14 +3,16 @@
 use core::fmt;
 
 use crossvm_core::{GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Width};
+use crossvm_manifest::Reboot;
 
-use super::Vm;
+use super::{End, StopReason, Vm};
 use crate::exit::spec::{Syndrome, SystemRegisterIss};
-use crate::exit::{self, Abort, AbortKind, Access, Affinity, Call, Cause, El1Registers, Exit, PsciReturn, Register, SystemRegisterAccess};
+use crate::exit::{self, Abort, AbortKind, Access, Call, Cause, Delivered, El1Registers, Exit, PsciReturn, Register, SystemRegisterAccess};
 use crate::map;
 use crate::platform::Platform;
 use crate::stats::ExitKind;
-use crate::vcpu::Vcpu;
+use crate::translation::GuestRegion;
+use crate::vcpu::{Start, Vcpu};
 
 /// The syndrome registers of an exit by a synchronous exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,39 +25,13 @@ pub struct Trap {
     pub hpfar: u64,
 }
 
-/// How it goes on.
+/// What is to be done before the guest goes on, if it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// The guest goes on.
+    /// Nothing.
     Resume,
-    /// The guest goes on, and a component may have mail.
+    /// A component may have mail.
     ServeComponents,
-    /// The VM has ended.
-    Stop(StopReason),
-}
-
-/// Why a VM has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopReason {
-    /// It switched itself off.
-    PowerOff,
-    /// It wants to start again.
-    Reset,
-    /// It switched its last vCPU off.
-    CpuOff,
-    /// It did something that cannot be served.
-    Crash,
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PowerOff => "power-off",
-            Self::Reset => "reset",
-            Self::CpuOff => "cpu-off",
-            Self::Crash => "crash",
-        })
-    }
 }
 
 const fn register(op1: u8, crn: u8, crm: u8, op2: u8) -> SystemRegisterIss {
@@ -89,12 +65,14 @@ impl<P: Platform> Vm<P> {
         match exit::decode(trap.syndrome, trap.far, trap.hpfar) {
             Exit::Hypercall => {
                 vcpu.exits.count(ExitKind::Hypercall);
-                Self::firmware(vcpu)
+                self.firmware(vcpu);
+                Flow::Resume
             }
             Exit::SecureCall => {
                 vcpu.exits.count(ExitKind::SecureCall);
                 vcpu.registers.skip_instruction(long);
-                Self::firmware(vcpu)
+                self.firmware(vcpu);
+                Flow::Resume
             }
             Exit::SystemRegister(access) => {
                 vcpu.exits.count(ExitKind::SystemRegister);
@@ -107,7 +85,11 @@ impl<P: Platform> Vm<P> {
             }
             Exit::InstructionAbort(_) => {
                 vcpu.exits.count(ExitKind::InstructionAbort);
-                exit::deliver(Cause::InstructionAbort { far: trap.far }, &mut vcpu.registers, el1);
+                let at = vcpu.registers.clone();
+                if exit::deliver(Cause::InstructionAbort { far: trap.far }, &mut vcpu.registers, el1) == Delivered::Endless {
+                    vcpu.registers = at;
+                    self.crash(vcpu, trap, el1, format_args!("the handler of its exceptions is not in memory"));
+                }
                 Flow::Resume
             }
             Exit::Wait => {
@@ -117,38 +99,50 @@ impl<P: Platform> Vm<P> {
             }
             Exit::Refused => {
                 vcpu.exits.count(ExitKind::Other);
-                exit::deliver(Cause::Undefined, &mut vcpu.registers, el1);
+                undefined(vcpu, el1);
                 Flow::Resume
             }
             Exit::Other(class) => {
                 vcpu.exits.count(ExitKind::Other);
-                let syndrome = trap.syndrome.into_bits();
-                self.dump(vcpu, format_args!("stopped: exception class {class:#04x}, syndrome {syndrome:#x}, far {:#x}", trap.far));
-                Flow::Stop(StopReason::Crash)
+                self.crash(vcpu, trap, el1, format_args!("exception class {class:#04x}, which nothing should cause"));
+                Flow::Resume
             }
         }
     }
 
     /// The guest has brought the machine to an SError: the VM ends, as nobody knows what is broken.
-    pub fn system_error(&mut self, vcpu: &mut Vcpu, syndrome: Syndrome) -> Flow {
+    pub fn system_error(&mut self, vcpu: &mut Vcpu, trap: Trap, el1: &impl El1Registers) {
         vcpu.exits.count(ExitKind::Other);
-        self.dump(vcpu, format_args!("stopped: SError, syndrome {:#x}", syndrome.into_bits()));
-        Flow::Stop(StopReason::Crash)
+        self.crash(vcpu, trap, el1, format_args!("SError"));
     }
 
-    fn firmware(vcpu: &mut Vcpu) -> Flow {
+    /// Ends the VM, alone, and says how it came to that. Only what comes first is told.
+    fn crash(&mut self, vcpu: &Vcpu, trap: Trap, el1: &impl El1Registers, what: fmt::Arguments<'_>) {
+        if self.power.is_running() {
+            self.dump(vcpu, trap, el1, what);
+            self.power.end(End::Stop(StopReason::Crash));
+        }
+    }
+
+    fn firmware(&mut self, vcpu: &mut Vcpu) {
         let answer = match exit::answer(vcpu.registers.arguments()) {
             Call::Answered(answer) => answer,
-            // Every vCPU of the machine runs from its start to its end.
-            Call::CpuOn { target, .. } if is_vcpu(target) => PsciReturn::AlreadyOn,
-            Call::CpuOn { .. } => PsciReturn::InvalidParameters,
-            Call::AffinityInfo { target, lowest_level } => affinity_info(target, lowest_level),
-            Call::CpuOff => return Flow::Stop(StopReason::CpuOff),
-            Call::SystemOff => return Flow::Stop(StopReason::PowerOff),
-            Call::SystemReset => return Flow::Stop(StopReason::Reset),
+            Call::CpuOn { target, entry, context } => {
+                let entry = GuestAddr::new(entry);
+                let in_ram = entry.is_aligned(4) && self.backend.memory.region_at(entry) == Some(GuestRegion::Ram);
+                if in_ram { self.power.cpu_on(target, Start { entry, context }) } else { PsciReturn::InvalidAddress }
+            }
+            Call::AffinityInfo { target, lowest_level } => self.power.affinity_info(target, lowest_level),
+            Call::CpuOff => return self.power.cpu_off(vcpu.id),
+            Call::SystemOff => return self.power.end(End::Stop(StopReason::PowerOff)),
+            Call::SystemReset => {
+                return self.power.end(match self.on_reboot {
+                    Reboot::Restart => End::Reboot,
+                    Reboot::Stop => End::Stop(StopReason::Reset),
+                });
+            }
         };
         vcpu.registers.write(Register::new(0), answer.x0());
-        Flow::Resume
     }
 
     fn system_register(&mut self, vcpu: &mut Vcpu, access: SystemRegisterAccess, el1: &mut impl El1Registers) {
@@ -163,7 +157,7 @@ impl<P: Platform> Vm<P> {
             (ACTLR_EL1, true) => vcpu.registers.write(access.register, 0),
             (ACTLR_EL1, false) => {}
             _ => {
-                exit::deliver(Cause::Undefined, &mut vcpu.registers, el1);
+                undefined(vcpu, el1);
                 return;
             }
         }
@@ -181,7 +175,8 @@ impl<P: Platform> Vm<P> {
             Served::Again => return Flow::Resume,
             Served::Nothing => {
                 let write = matches!(abort.access, Access::Store { .. } | Access::UndecodedStore);
-                exit::deliver(Cause::DataAbort { far, write }, &mut vcpu.registers, el1);
+                // Where its handler cannot be fetched either, that is told then.
+                let _ = exit::deliver(Cause::DataAbort { far, write }, &mut vcpu.registers, el1);
                 return Flow::Resume;
             }
             Served::Value(value) => {
@@ -287,19 +282,7 @@ fn redistributor(at: GuestAddr) -> Option<(crossvm_arm::VcpuId, u32)> {
     Some((vcpu, u32::try_from(offset % map::REDISTRIBUTOR_BYTES).ok()?))
 }
 
-fn is_vcpu(target: Affinity) -> bool {
-    (0..).take(map::VCPUS).any(|vcpu: u64| vcpu == target.0)
-}
-
-/// AFFINITY_INFO (DEN 0022, §5.1.6): 0, on. Above level 0, all vCPUs are in one node.
-fn affinity_info(target: Affinity, lowest_level: u64) -> PsciReturn {
-    let below = match lowest_level {
-        0 => 0,
-        1 => 0xff,
-        2 => 0xffff,
-        3 => 0xff_ffff,
-        _ => return PsciReturn::InvalidParameters,
-    };
-    let known = if lowest_level == 0 { is_vcpu(target) } else { target.0 & !below == 0 };
-    if known { PsciReturn::Success } else { PsciReturn::InvalidParameters }
+/// The instruction is undefined to the guest. Where the handler cannot be fetched, that is told then.
+fn undefined(vcpu: &mut Vcpu, el1: &mut impl El1Registers) {
+    let _ = exit::deliver(Cause::Undefined, &mut vcpu.registers, el1);
 }

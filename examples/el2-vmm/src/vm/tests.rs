@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use crossvm_arm::VcpuId;
-use crossvm_core::{EventId, GuestAddr, Rights};
-use crossvm_manifest::{Connection, End, Interrupt, Peer, text};
+use crossvm_core::{EventId, GuestAddr, GuestRange, Rights};
+use crossvm_manifest::{Connection, Interrupt, Peer, Reboot, text};
 use proptest::prelude::*;
 
 use super::*;
 use crate::exit::spec::{self, DataAbortIss, Syndrome, SystemRegisterIss};
 use crate::exit::{El1Registers, Register};
+use crate::host::PhysicalMemory;
 use crate::host::tests::memory;
 use crate::mail::Mailbox;
 use crate::platform::tests::Recorder;
@@ -44,12 +45,18 @@ impl El1Registers for El1 {
     fn set_fault_address(&mut self, address: u64) {
         self.far = Some(address);
     }
+    fn snapshot(&self) -> [(&'static str, u64); crate::exit::SNAPSHOT] {
+        [("vbar_el1", 0x8000); crate::exit::SNAPSHOT]
+    }
 }
 
 /// A VM with two connections: `own` (64 KiB, read and write) and `lookup` (8 KiB, read).
 struct Rig {
     vm: Vm<Recorder>,
+    /// The first vCPU: on.
     vcpu: Vcpu,
+    /// The second one: off.
+    second: Vcpu,
     el1: El1,
     platform: Recorder,
     own: &'static Mailbox,
@@ -74,8 +81,9 @@ impl Rig {
         let dataports = [64 << 10, 8 << 10].map(|size| unsafe { SharedMemory::new(memory(size).range()) }.unwrap());
         let resources = Resources {
             name: text("vm0").unwrap(),
-            cpus: [CpuId::new(0)],
+            cpus: [0, 2].map(CpuId::new).into_iter().collect(),
             mailbox: own,
+            on_reboot: Reboot::Restart,
             pages: PagePool::new(memory(PagePool::SIZE)),
             platform,
         };
@@ -83,7 +91,7 @@ impl Rig {
         let connections = ["own", "lookup"].map(|name| Connection {
             name: text(name).unwrap(),
             dataports: heapless::Vec::new(),
-            ends: [Peer::Vm(0), Peer::Vm(1)].map(|peer| End { peer, interrupt: Interrupt::Own }),
+            ends: [Peer::Vm(0), Peer::Vm(1)].map(|peer| crossvm_manifest::End { peer, interrupt: Interrupt::Own }),
         });
         let ends = (0u8..).zip(&connections).zip([Rights::ReadWrite, Rights::Read]).map(|((number, connection), rights)| {
             let index = usize::from(number);
@@ -92,11 +100,28 @@ impl Rig {
             (end, dataports[index], Notify::new(peer, EVENT, platform))
         });
         vm.connect(ends).unwrap();
-        let mut ram = memory(RAM);
+        let ram = memory(RAM);
+        vm.add_ram(ram.range()).unwrap();
+        let [vcpu, second] = [0, 1].map(|id| Vcpu::new(VcpuId::new(id).unwrap()));
+        let mut rig = Self { vm, vcpu, second, el1: El1::default(), platform, own, peer, dataports, ram };
+        rig.boot();
+        rig.platform.forget();
+        rig
+    }
+
+    /// Boots the VM and enters the guest with its first vCPU.
+    fn boot(&mut self) {
         let kernel = image();
         let images = Images { kernel: &kernel, initrd: &[], command_line: "", seed: None };
-        let vcpu = vm.boot(&mut ram, &images).unwrap();
-        Self { vm, vcpu, el1: El1::default(), platform, own, peer, dataports, ram }
+        let boot = self.vm.prepare_boot(RAM, &images).unwrap();
+        let start = boot.load(&mut self.ram, &images, self.platform).unwrap();
+        self.vm.start(start, RAM);
+        assert_eq!(self.next(), Next::Start(start));
+        assert_eq!(self.next(), Next::Enter);
+    }
+
+    fn next(&mut self) -> Next {
+        self.vm.next(&mut self.vcpu)
     }
 
     fn trap(&mut self, class: u8, iss: u32, at: u64) -> Flow {
@@ -142,11 +167,13 @@ impl Rig {
         self.vm.backend.memory.find(GuestAddr::new(at)).map(|found| (found.target.get(), found.attributes))
     }
 
-    fn firmware(&mut self, function: u64, x1: u64) -> (Flow, u64) {
-        self.vcpu.registers.write(Register::new(0), function);
-        self.vcpu.registers.write(Register::new(1), x1);
-        let flow = self.trap(spec::CLASS_HVC64, 0, 0);
-        (flow, self.vcpu.registers.read(Register::new(0)))
+    /// A call to the firmware: what x0 is afterwards.
+    fn firmware(&mut self, function: u64, arguments: [u64; 3]) -> i64 {
+        for (register, value) in (0..).zip([function].into_iter().chain(arguments)) {
+            self.vcpu.registers.write(Register::new(register), value);
+        }
+        assert_eq!(self.trap(spec::CLASS_HVC64, 0, 0), Flow::Resume);
+        self.vcpu.registers.read(Register::new(0)).cast_signed()
     }
 }
 
@@ -184,6 +211,7 @@ fn where_nothing_is_the_guest_gets_an_external_abort() {
     let walk = DataAbortIss::new().with_fault_status(0b0101).with_stage1_walk(true);
     rig.abort(walk, 0x1000_0000);
     assert_eq!(rig.el1.syndrome, Some(0x9600_0010), "its own tables where nothing is");
+    rig.vcpu.registers.pc = 0;
     rig.trap(spec::CLASS_INSTRUCTION_ABORT_LOWER, 0b0111, 0);
     assert_eq!(rig.el1.syndrome, Some(0x8600_0010));
     assert!(rig.platform.printed().is_empty(), "nothing of this is worth a line");
@@ -219,11 +247,11 @@ fn events_interrupt_until_they_are_acknowledged() {
     rig.store(0x0800_0000, 2, 0b10);
     rig.store(0x0800_0084, 2, 1 << 3);
     rig.store(0x0800_0104, 2, 1 << 3);
-    rig.vm.prepare_entry(&rig.vcpu);
+    assert_eq!(rig.next(), Next::Enter);
     assert!(!rig.vm.interrupts().has_pending(vcpu));
     let notify = Notify::new(rig.own, EventId::new(0).unwrap(), rig.platform);
     crossvm_core::Notifier::notify(&notify).unwrap();
-    rig.vm.prepare_entry(&rig.vcpu);
+    assert_eq!(rig.next(), Next::Enter);
     assert!(rig.vm.interrupts().has_pending(vcpu));
     let (page, attributes) = rig.direct(events).unwrap();
     assert_eq!(attributes, Stage2Attributes::Read.into());
@@ -234,12 +262,12 @@ fn events_interrupt_until_they_are_acknowledged() {
     assert_eq!(count(), 1);
     // ACK of one.
     rig.store(events + 0x48, 2, 1);
-    rig.vm.prepare_entry(&rig.vcpu);
+    assert_eq!(rig.next(), Next::Enter);
     assert!(!rig.vm.interrupts().has_pending(vcpu));
     // INTX_DISABLE holds the line down, not the counter.
     rig.store(Rig::config(1, 4), 1, 0x402);
     crossvm_core::Notifier::notify(&notify).unwrap();
-    rig.vm.prepare_entry(&rig.vcpu);
+    assert_eq!(rig.next(), Next::Enter);
     assert!(!rig.vm.interrupts().has_pending(vcpu));
     rig.store(Rig::config(1, 4), 1, 0x002);
     assert!(rig.vm.interrupts().has_pending(vcpu));
@@ -312,10 +340,10 @@ fn the_console_shows_lines_and_the_serial_port_interrupts() {
     // Receive interrupts on.
     rig.store(0x0900_0038, 1, 0x50);
     rig.own.typed(rig.platform, b'x');
-    rig.vm.prepare_entry(&rig.vcpu);
+    assert_eq!(rig.next(), Next::Enter);
     assert!(rig.vm.interrupts().has_pending(cpu));
     assert_eq!(rig.load(0x0900_0000, 1), u64::from(b'x'));
-    rig.vm.prepare_entry(&rig.vcpu);
+    assert_eq!(rig.next(), Next::Enter);
     assert!(!rig.vm.interrupts().has_pending(cpu));
     rig.store(0x0900_0000, 0, u64::from(b'!'));
     assert_eq!(rig.platform.guest_text(), "hi\nthere!", "somebody types: shown at once");
@@ -324,19 +352,114 @@ fn the_console_shows_lines_and_the_serial_port_interrupts() {
 #[test]
 fn the_firmware_answers() {
     let mut rig = Rig::new();
-    assert_eq!(rig.firmware(0x8400_0000, 0), (Flow::Resume, 0x1_0001));
-    assert_eq!(rig.firmware(0xc400_0003, 0).1.cast_signed(), -4, "CPU_ON of a vCPU that runs");
-    assert_eq!(rig.firmware(0xc400_0003, 1).1.cast_signed(), -2, "CPU_ON of none");
-    assert_eq!(rig.firmware(0xc400_0004, 0).1, 0, "AFFINITY_INFO: on");
-    assert_eq!(rig.firmware(0xc400_0004, 1).1.cast_signed(), -2);
-    assert_eq!(rig.firmware(0x8400_0008, 0).0, Flow::Stop(StopReason::PowerOff));
-    assert_eq!(rig.firmware(0x8400_0009, 0).0, Flow::Stop(StopReason::Reset));
-    assert_eq!(rig.firmware(0x8400_0002, 0).0, Flow::Stop(StopReason::CpuOff));
+    assert_eq!(rig.firmware(0x8400_0000, [0; 3]), 0x1_0001);
+    assert_eq!(rig.firmware(0xc400_0003, [0, 0x4000_0000, 0]), -4, "CPU_ON of a vCPU that runs");
+    assert_eq!(rig.firmware(0xc400_0003, [2, 0x4000_0000, 0]), -2, "CPU_ON of none");
+    assert_eq!(rig.firmware(0xc400_0004, [0; 3]), 0, "AFFINITY_INFO: on");
+    assert_eq!(rig.firmware(0xc400_0004, [2, 0, 0]), -2);
     // By SMC, the guest goes on behind the instruction.
     let pc = rig.vcpu.registers.pc;
     rig.vcpu.registers.write(Register::new(0), 0x8400_0000);
     assert_eq!(rig.trap(spec::CLASS_SMC64, 0, 0), Flow::Resume);
     assert!(same_pc(&rig, pc + 4));
+}
+
+#[test]
+fn a_second_vcpu_starts_where_the_first_says_on_its_own_cpu() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.vm.next(&mut rig.second), Next::Wait);
+    for nowhere in [0, 0x4000_0002, 0x4000_0000 + RAM, 0x3f00_0000, u64::MAX - 3] {
+        assert_eq!(rig.firmware(0xc400_0003, [1, nowhere, 7]), -9, "{nowhere:#x}");
+    }
+    assert_eq!(rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]), 0);
+    assert_eq!(rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]), -5, "about to start");
+    assert!(rig.platform.kicks().is_empty(), "nobody is kicked before the VM is asked what to do");
+    assert_eq!(rig.next(), Next::Enter);
+    assert_eq!(rig.platform.kicks(), [CpuId::new(2)]);
+    rig.second.registers.x = [0x55; 31];
+    assert!(matches!(rig.vm.next(&mut rig.second), Next::Start(_)));
+    assert_eq!((rig.second.registers.pc, rig.second.registers.arguments()), (0x4000_1000, [7, 0, 0, 0]));
+    assert_eq!(rig.vm.next(&mut rig.second), Next::Enter);
+    assert_eq!(rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]), -4);
+    // An SGI from the first to the second kicks the second's CPU, once the first asks again.
+    let sgi = SystemRegisterIss::new().with_op0(3).with_crn(12).with_crm(11).with_op2(5).with_register(1);
+    for redistributor in [0x080a_0000, 0x080c_0000] {
+        rig.store(redistributor + 0x14, 2, 0);
+        rig.store(redistributor + 0x1_0080, 2, 1 << 3);
+        rig.store(redistributor + 0x1_0100, 2, 1 << 3);
+    }
+    rig.store(0x0800_0000, 2, 0b10);
+    rig.vcpu.registers.write(Register::new(1), 3 << 24 | 0b10);
+    rig.trap(spec::CLASS_SYSTEM_REGISTER, sgi.into_bits(), 0);
+    assert_eq!(rig.next(), Next::Enter);
+    assert_eq!(rig.platform.kicks(), [CpuId::new(2); 2]);
+    assert!(rig.vm.interrupts().has_pending(rig.second.id) && !rig.vm.interrupts().has_pending(rig.vcpu.id));
+    // The first switches itself off; the second is the VM now.
+    rig.firmware(0x8400_0002, [0; 3]);
+    assert_eq!(rig.next(), Next::Wait);
+    assert_eq!(rig.vm.next(&mut rig.second), Next::Enter);
+}
+
+#[test]
+fn a_vm_that_ends_takes_all_its_vcpus_out_of_the_guest_first() {
+    for (function, end) in [(0x8400_0008, End::Stop(StopReason::PowerOff)), (0x8400_0009, End::Reboot)] {
+        let mut rig = Rig::new();
+        rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]);
+        rig.vm.next(&mut rig.second);
+        rig.platform.forget();
+        rig.firmware(function, [0; 3]);
+        assert_eq!(rig.next(), Next::Wait);
+        assert_eq!(rig.platform.kicks(), [CpuId::new(2)]);
+        assert_eq!(rig.vm.next(&mut rig.second), Next::Finish(end));
+    }
+    let mut rig = Rig::new();
+    rig.firmware(0x8400_0002, [0; 3]);
+    assert_eq!(rig.next(), Next::Finish(End::Stop(StopReason::CpuOff)), "the last vCPU that is on");
+    let mut rig = Rig::new();
+    rig.vm.on_reboot = Reboot::Stop;
+    rig.firmware(0x8400_0009, [0; 3]);
+    assert_eq!(rig.next(), Next::Finish(End::Stop(StopReason::Reset)), "as the topology says");
+}
+
+#[test]
+fn a_vm_that_boots_again_is_as_new_and_loses_no_event_that_comes_meanwhile() {
+    let mut rig = Rig::new();
+    let fresh = rig.vm.backend.interrupts.clone();
+    let (events, dataport) = (rig.bar(1, 0), rig.bar(1, 1));
+    let notify = Notify::new(rig.own, EventId::new(0).unwrap(), rig.platform);
+    crossvm_core::Notifier::notify(&notify).unwrap();
+    // It makes use of everything.
+    rig.store(Rig::config(1, 4), 1, 0);
+    rig.store(Rig::config(1, 0x14), 2, 0x1234_0000);
+    rig.store(Rig::config(1, 4), 1, 0x402);
+    rig.store(0x0800_0000, 2, 0b10);
+    rig.store(0x0800_0104, 2, 0xff);
+    rig.store(0x0900_0038, 1, 0x50);
+    for byte in b"half" {
+        rig.store(0x0900_0000, 0, u64::from(*byte));
+    }
+    rig.ram.bytes()[0x10_0000].store(0x55, Ordering::Relaxed);
+    assert_eq!(rig.next(), Next::Enter);
+    rig.firmware(0x8400_0009, [0; 3]);
+    assert_eq!(rig.next(), Next::Finish(End::Reboot));
+    crossvm_core::Notifier::notify(&notify).unwrap();
+    assert_eq!(rig.next(), Next::Wait, "nothing is taken for the boot that has ended");
+    rig.platform.forget();
+    rig.boot();
+    assert_eq!(rig.platform.guest_text(), "half\n");
+    assert_eq!(rig.platform.printed(), ["record=vm-reboot vm=vm0 boot=2 ms=1234"]);
+    assert_eq!((rig.bar(1, 0), rig.bar(1, 1)), (events, dataport));
+    assert_eq!(rig.load(Rig::config(1, 4), 1) & 0x407, 2);
+    assert_eq!(rig.ram.bytes()[0x10_0000].load(Ordering::Relaxed), 0);
+    assert_eq!(rig.load(0x0900_0038, 1), 0);
+    assert_eq!(rig.load(0x0800_0104, 2), 0);
+    let (page, _) = rig.direct(events).unwrap();
+    let count = rig.vm.backend.memory.words_at(crate::host::HostAddr::new(page))[1].load(Ordering::Relaxed);
+    assert_eq!(count, 1, "the event that came meanwhile, and none from before");
+    // Acknowledged, nothing differs from a fresh machine.
+    rig.store(events + 4, 2, 0);
+    assert_eq!(rig.next(), Next::Enter);
+    assert_eq!(rig.vm.backend.interrupts, fresh);
 }
 
 #[test]
@@ -378,21 +501,38 @@ fn a_process_cannot_end_its_vm() {
 fn what_cannot_be_served_ends_the_vm_with_its_registers_and_its_peers_notice() {
     let mut rig = Rig::new();
     rig.vcpu.registers.write(Register::new(7), 0x77);
-    assert_eq!(rig.trap(0x3f, 0, 0), Flow::Stop(StopReason::Crash));
+    assert_eq!(rig.trap(0x3f, 0, 0), Flow::Resume);
     let lines = rig.platform.printed();
-    assert!(lines[0].starts_with("vm0: stopped: exception class 0x3f"), "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("x7=0x0000000000000077")));
-    rig.vm.stop(&rig.vcpu, StopReason::Crash);
+    assert!(lines[0].starts_with("vm0: vCPU 0 has failed: exception class 0x3f"), "{lines:?}");
+    for part in ["esr_el2=0x00000000fe000000", "pc=0x0000000040000000", "x7=0x0000000000000077", "x30=0x", "vbar_el1=0x0000000000008000"] {
+        assert!(lines.iter().any(|line| line.contains(part)), "{part} in {lines:?}");
+    }
+    // Another vCPU that fails because of it tells nothing more.
+    rig.trap(0x3f, 0, 0);
+    assert_eq!(rig.platform.printed(), lines);
+    assert_eq!(rig.next(), Next::Finish(End::Stop(StopReason::Crash)));
+    rig.vm.stop(StopReason::Crash);
     let records: Vec<String> = rig.platform.printed().into_iter().filter(|line| line.starts_with("record=")).collect();
     let expected = [
         "record=vm-stop vm=vm0 reason=crash ms=1234",
-        "record=exits vm=vm0 data-abort=0 instruction-abort=0 sysreg=0 hvc=0 smc=0 wfx=0 irq=0 other=1",
+        "record=exits vm=vm0 data-abort=0 instruction-abort=0 sysreg=0 hvc=0 smc=0 wfx=0 irq=0 other=2",
         "record=connection vm=vm0 name=own emitted=0 received=0 dropped=0",
         "record=connection vm=vm0 name=lookup emitted=0 received=0 dropped=0",
     ];
     assert_eq!(records, expected);
     let notify = Notify::new(rig.own, EventId::new(0).unwrap(), rig.platform);
     assert!(crossvm_core::Notifier::notify(&notify).is_err());
+}
+
+#[test]
+fn a_guest_whose_exceptions_lead_nowhere_ends() {
+    let mut rig = Rig::new();
+    rig.vcpu.registers.pc = 0x10;
+    rig.trap(spec::CLASS_INSTRUCTION_ABORT_LOWER, 0b0111, 0x10);
+    assert_eq!((rig.next(), rig.vcpu.registers.pc), (Next::Enter, 0x8200));
+    rig.trap(spec::CLASS_INSTRUCTION_ABORT_LOWER, 0b0111, 0x8200);
+    assert_eq!((rig.next(), rig.vcpu.registers.pc), (Next::Finish(End::Stop(StopReason::Crash)), 0x8200));
+    assert!(rig.platform.printed()[0].contains("handler"), "{:?}", rig.platform.printed());
 }
 
 #[test]
@@ -449,7 +589,13 @@ proptest! {
                 rig.vcpu.registers.write(Register::new(register), value);
             }
             rig.trap(class, iss, at);
-            rig.vm.prepare_entry(&rig.vcpu);
+            if let Next::Finish(end) = rig.next() {
+                if end == End::Reboot {
+                    rig.boot();
+                } else {
+                    return Ok(());
+                }
+            }
             for id in rig.vm.connections.connections().collect::<Vec<_>>() {
                 for bar in rig.vm.connections.status(id).unwrap().bars {
                     let Some(at) = bar.mapped_at else { continue };

@@ -33,6 +33,15 @@ pub(in crate::bare) fn enable_interface() {
         write_register!("icc_bpr1_el1", 0);
         write_register!("icc_ctlr_el1", 0b10);
         write_register!("icc_igrpen1_el1", 1);
+        asm!("isb", options(nostack, preserves_flags));
+    }
+    reset_virtual_interface();
+}
+
+/// Brings the guest's CPU interface to what it is after a reset: nothing enabled, nothing active. The guest is not running on this CPU.
+pub(in crate::bare) fn reset_virtual_interface() {
+    // SAFETY: these registers decide what interrupts the guest, and nothing else.
+    unsafe {
         write_register!("ich_vmcr_el2", 0);
         write_register!("ich_hcr_el2", 0);
         asm!("isb", options(nostack, preserves_flags));

@@ -8,7 +8,7 @@ mod spec;
 
 use el2_vmm::host::{HostRange, Mpidr};
 
-pub(super) use interface::{acknowledge, deactivate, drop_priority, enable_interface, send_kick};
+pub(super) use interface::{acknowledge, deactivate, drop_priority, enable_interface, reset_virtual_interface, send_kick};
 pub(super) use list_registers::Hardware as ListRegisters;
 pub(super) use spec::{KICK, MAINTENANCE, VIRTUAL_TIMER};
 
