@@ -119,9 +119,14 @@ impl Bank {
 
     /// Takes the latched pending state off `mask`. A line that is high keeps its interrupt pending.
     pub(crate) const fn unpend(&mut self, mask: u32) -> u32 {
-        let old = mask & (self.latch | self.loaded);
-        self.latch &= !mask;
-        self.loaded &= !mask;
+        self.retract(mask, mask)
+    }
+
+    /// Takes the pending state off the latch of `latch` and off what list registers got of `loaded`: gives the bits that changed.
+    pub(crate) const fn retract(&mut self, latch: u32, loaded: u32) -> u32 {
+        let old = latch & self.latch | loaded & self.loaded;
+        self.latch &= !latch;
+        self.loaded &= !loaded;
         self.settle();
         old
     }

@@ -6,6 +6,7 @@ use crossvm_core::ErrorKind;
 
 /// Why an interrupt could not be injected. Nothing has changed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
     /// The distributor has no SPI with this INTID.
@@ -14,6 +15,11 @@ pub enum Error {
         intid: u32,
         /// The first INTID that does not exist.
         end: u32,
+    },
+    /// The SPI is for messages: it has no line and no physical interrupt.
+    ForMessages {
+        /// The INTID asked for.
+        intid: u32,
     },
     /// The VM has no such vCPU.
     NoSuchVcpu {
@@ -29,6 +35,9 @@ impl fmt::Display for Error {
         match self {
             Self::NoSuchInterrupt { intid, end } => {
                 write!(f, "there is no SPI with INTID {intid}: use one from 32 to {}, or give `Vgic` more SPI words", end.saturating_sub(1))
+            }
+            Self::ForMessages { intid } => {
+                write!(f, "SPI {intid} is for messages and has no line: use one outside of the range given to `Vgic::with_messages`")
             }
             Self::NoSuchVcpu { index, count } => write!(f, "there is no vCPU {index}: the VM has {count}; give `Vgic` more vCPUs"),
         }

@@ -6,6 +6,7 @@ use crate::spec::{FIRST_PPI, FIRST_SPI, LAST_SPI};
 
 /// An interrupt of the guest: SGI, PPI or SPI, INTID 0 to 1019. Made from [`Ppi`] and [`Spi`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IntId(u16);
 
 impl IntId {
@@ -31,6 +32,11 @@ impl IntId {
         (self.0 >> 5) as usize
     }
 
+    /// The INTID as an index.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
     /// The interrupt's bit in its word.
     pub(crate) const fn bit(self) -> u32 {
         1_u32.wrapping_shl(self.number())
@@ -45,6 +51,7 @@ impl fmt::Display for IntId {
 
 /// A private peripheral interrupt: INTID 16 to 31, one for each vCPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ppi(IntId);
 
 impl Ppi {
@@ -56,10 +63,17 @@ impl Ppi {
             _ => None,
         }
     }
+
+    /// The INTID.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0.number()
+    }
 }
 
 /// A shared peripheral interrupt: INTID 32 to 1019.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Spi(IntId);
 
 impl Spi {
@@ -70,6 +84,12 @@ impl Spi {
             Some(id) if intid >= FIRST_SPI => Some(Self(id)),
             _ => None,
         }
+    }
+
+    /// The INTID.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0.number()
     }
 }
 
@@ -85,8 +105,54 @@ impl From<Spi> for IntId {
     }
 }
 
+/// SPIs in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SpiRange {
+    first: Spi,
+    count: u16,
+}
+
+impl SpiRange {
+    /// The `count` SPIs from `first` on, or `None` where there are none or where they go beyond 1019.
+    #[must_use]
+    pub const fn new(first: Spi, count: u16) -> Option<Self> {
+        match first.0.number().checked_add(count as u32) {
+            Some(end) if count > 0 && end <= LAST_SPI + 1 => Some(Self { first, count }),
+            _ => None,
+        }
+    }
+
+    /// The first SPI.
+    #[must_use]
+    pub const fn first(self) -> Spi {
+        self.first
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+
+    /// Whether `spi` is one of them.
+    #[must_use]
+    pub const fn contains(self, spi: Spi) -> bool {
+        match spi.0.number().checked_sub(self.first.0.number()) {
+            Some(index) => index < self.count as u32,
+            None => false,
+        }
+    }
+
+    /// The last INTID.
+    pub(crate) const fn last(self) -> u32 {
+        self.first.0.number().saturating_add(self.count as u32).saturating_sub(1)
+    }
+}
+
 /// A physical interrupt: a PPI or SPI of the machine's own interrupt controller, INTID 16 to 1019.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PhysicalIntId(u16);
 
 impl PhysicalIntId {
@@ -117,7 +183,8 @@ impl PhysicalIntId {
 }
 
 /// A vCPU of the VM: 0 to 7. Its affinity is 0.0.0.index, which the VMM gives the guest in `VMPIDR_EL2`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VcpuId(u8);
 
 impl VcpuId {
@@ -159,6 +226,7 @@ impl fmt::Display for VcpuId {
 
 /// A set of vCPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VcpuSet(u8);
 
 impl VcpuSet {
@@ -193,6 +261,26 @@ impl VcpuSet {
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The vCPUs of this set that are not in the other.
+    pub(crate) const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// How many vCPUs are in the set.
+    pub(crate) const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Bit n stands for vCPU n.
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The vCPUs below `count` whose bits are set.
+    pub(crate) fn from_bits(bits: u8, count: usize) -> Self {
+        VcpuId::first(count).map(|vcpu| Self(bits & Self::bit(vcpu))).fold(Self::EMPTY, Self::union)
     }
 
     /// The vCPUs in the set, lowest first.

@@ -18,6 +18,16 @@ impl Lanes {
         self.value & self.mask
     }
 
+    /// Whether the write covers all of `mask`.
+    pub(crate) const fn covers(self, mask: u32) -> bool {
+        self.mask & mask == mask
+    }
+
+    /// The same without the bits of `mask`: for registers whose ones act.
+    pub(crate) const fn without(self, mask: u32) -> Self {
+        Self { value: self.value & !mask, ..self }
+    }
+
     /// `old` with the bytes that the write covers replaced.
     pub(crate) const fn merge(self, old: u32) -> u32 {
         old & !self.mask | self.ones()

@@ -1,4 +1,4 @@
-//! A virtual interrupt controller for Arm guests: `GICv3` (Arm IHI 0069) as plain data.
+//! A virtual interrupt controller for Arm guests: `GICv2` (Arm IHI 0048) and `GICv3` (Arm IHI 0069) as plain data.
 //!
 //! ```text
 //!   guest                                  VMM                                         devices
@@ -6,7 +6,7 @@
 //!     ├────────────────────────────────────▶│ distributor_read/_write                     │
 //!     │                                     │ redistributor_read/_write     set_spi_level │
 //!     │ ICC_SGI1R_EL1                       │        │                      pulse_spi     │
-//!     ├────────────────────────────────────▶│ write_sgi1r   │      ┌───────────────────────┤
+//!     ├────────────────────────────────────▶│ write_sgi1r   │      ┌── deliver_message ───┤
 //!     │                                     ▼        ▼      ▼      ▼      set_ppi_level    │
 //!     │                            ┌───────────────────────────────────┐  raise_hardware   │
 //!     │                            │ Vgic: enabled, pending, active,   │◀──────────────────┘
@@ -25,9 +25,41 @@
 //!
 //! # What is modelled
 //!
-//! One Security state, affinity routing always on: what Linux and other guests find under KVM. SGIs, PPIs and up to 988 SPIs, level and
-//! edge, 32 priorities, groups 0 and 1, routing by affinity and 1 of N, up to 8 vCPUs. No LPIs and no ITS, no message-based SPIs, no
-//! extended INTIDs. `GICD_TYPER` says so.
+//! SGIs, PPIs and up to 988 SPIs, level and edge, 32 priorities, groups 0 and 1, both EOI modes, up to 8 vCPUs, interrupts by message.
+//!
+//! [`Version::V3`]: one Security state, affinity routing always on: what Linux and other guests find under KVM. Routing by affinity and
+//! 1 of N. No LPIs, no ITS and no extended INTIDs; `GICD_TYPER` says so.
+//!
+//! [`Version::V2`]: no Security Extensions. SGIs are pending once for each vCPU that sent them, and enabled always. SPIs go to one vCPU of
+//! those in `GICD_ITARGETSR`.
+//!
+//! # How a VMM wires it
+//!
+//! A version 2 guest needs a physical `GICv2`, a version 3 guest a physical `GICv3`. [`Vgic::with_version`] decides; all else is
+//! the same type.
+//!
+//! | | version 2 | version 3 |
+//! | --- | --- | --- |
+//! | traps, to [`distributor_read`](Vgic::distributor_read) and [`_write`](Vgic::distributor_write) | `GICD`, 4 KiB | `GICD`, 64 KiB |
+//! | traps, to [`redistributor_read`](Vgic::redistributor_read) and [`_write`](Vgic::redistributor_write) | – | `GICR`, 128 KiB for each vCPU |
+//! | traps, to [`cpu_interface_write`](Vgic::cpu_interface_write) | second page of 4 KiB of `GICC`: `GICC_DIR` | – |
+//! | traps, to [`write_sgi1r`](Vgic::write_sgi1r) and its siblings | – (`GICD_SGIR` is in `GICD`) | `ICC_SGI1R_EL1`, `ICC_SGI0R_EL1`, `ICC_ASGI1R_EL1` |
+//! | traps when [`load`](Vgic::load) asks for it, to [`write_dir`](Vgic::write_dir) | – | `ICC_DIR_EL1` |
+//! | traps, to [`message_frame_read`](Vgic::message_frame_read) and [`_write`](Vgic::message_frame_write) | the `GICv2m` frame | – (`GICD_SETSPI_NSR` is in `GICD`) |
+//! | mapped for the guest | first page of 4 KiB of the physical `GICV`, where the guest has its `GICC` | – |
+//! | not for the guest | `GICC`, `GICH`, second page of `GICV` | `ICH_*_EL2` |
+//! | [`ListRegisters`] | [`Gich`] over the frame `GICH` | `ICH_LR<n>_EL2`, `ICH_HCR_EL2`, `ICH_VMCR_EL2` |
+//! | belongs to the vCPU, kept by the VMM where vCPUs share a CPU | `GICH_VMCR`, `GICH_APR` | `ICH_VMCR_EL2`, `ICH_AP<n>R<m>_EL2` |
+//! | device tree | `arm,cortex-a15-gic` (and `arm,gic-v2m-frame`) | `arm,gic-v3` (and `msi-controller`, `mbi-ranges`) |
+//!
+//! The second page of `GICV` is `GICV_DIR` alone. A guest that deactivates apart from the end of interrupt (`EOImode` = 1) may name any
+//! interrupt there, in a list register or not, and hardware would only count those that are in none. Linux does so only where it is
+//! a hypervisor itself, so the trap costs little.
+//!
+//! Messages: [`Vgic::with_messages`] sets SPIs aside. A device's message goes to [`deliver_message`](Vgic::deliver_message), which is also what
+//! `deliver_msi` does, a guest's store to the trapped frame.
+//!
+//! A vCPU that is switched off or on goes to [`reset_vcpu`](Vgic::reset_vcpu), the whole VM to [`reset`](Vgic::reset).
 //!
 //! # An example
 //!
@@ -56,9 +88,9 @@
 //!
 //! // The guest's driver wakes its redistributor and enables SPI 40 in group 1.
 //! gic.redistributor_write(vcpu, 0x14, Width::U32, 0);
-//! gic.distributor_write(0x000, Width::U32, 0b10);
-//! gic.distributor_write(0x084, Width::U32, 1 << 8);
-//! gic.distributor_write(0x104, Width::U32, 1 << 8);
+//! gic.distributor_write(vcpu, 0x000, Width::U32, 0b10);
+//! gic.distributor_write(vcpu, 0x084, Width::U32, 1 << 8);
+//! gic.distributor_write(vcpu, 0x104, Width::U32, 1 << 8);
 //!
 //! // A device raises its line; the interrupt is in a list register at the next entry.
 //! gic.set_spi_level(Spi::new(40).unwrap(), Level::High)?;
@@ -81,14 +113,16 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | offsets and layouts of registers | [`spec`] |
-//! | `GICD_*` | `distributor.rs` |
+//! | `GICD_*` | `distributor/`, a file for each version |
 //! | `GICR_*`, `GICR_WAKER` | `redistributor.rs` |
-//! | registers with a field for each interrupt, in both frames | `registers.rs` |
+//! | registers with a field for each interrupt, in all frames | `registers.rs` |
 //! | accesses of odd widths and offsets | `lanes.rs` |
 //! | the state of 32 interrupts | `bank.rs` |
 //! | routing of SPIs | `spi.rs` |
 //! | `ICC_SGI1R_EL1` and its siblings | `sgi.rs` |
-//! | list registers: filling, folding, maintenance | `delivery/` |
+//! | who sent an SGI, in version 2 | `sources.rs` |
+//! | messages, the `GICv2m` frame | `message.rs` |
+//! | list registers: filling, folding, maintenance, `GICH_*` | `delivery/` |
 //! | physical interrupts that stand behind a guest's | `physical.rs` |
 //! | lines, kicks, power-on | `vgic.rs` |
 #![no_std]
@@ -107,17 +141,22 @@ mod distributor;
 mod error;
 mod id;
 mod lanes;
+mod message;
 mod physical;
 mod redistributor;
 mod registers;
 mod sgi;
+mod sources;
 pub mod spec;
 mod spi;
 #[cfg(test)]
 mod testing;
+mod version;
 mod vgic;
 
-pub use delivery::ListRegisters;
+pub use delivery::{Gich, GichFrame, ListRegisters};
 pub use error::Error;
-pub use id::{IntId, PhysicalIntId, Ppi, Spi, VcpuId, VcpuSet};
+pub use id::{IntId, PhysicalIntId, Ppi, Spi, SpiRange, VcpuId, VcpuSet};
+pub use message::Messages;
+pub use version::Version;
 pub use vgic::Vgic;

@@ -22,10 +22,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Save the vCPU first where it was in the guest, as at every exit.
     ///
     /// # Errors
-    /// [`Error::NoSuchVcpu`] or [`Error::NoSuchInterrupt`]. The physical interrupt stays the VMM's to deactivate then.
+    /// [`Error::NoSuchVcpu`], [`Error::NoSuchInterrupt`] or [`Error::ForMessages`]. The physical interrupt stays the VMM's to deactivate then.
     pub fn raise_hardware(&mut self, vcpu: VcpuId, intid: impl Into<IntId>, physical: PhysicalIntId) -> Result<(), Error> {
         let id: IntId = intid.into();
-        let bank = if id.word() == 0 { self.bank_of_vcpu(vcpu)? } else { self.bank_of_spi(id)? };
+        let bank = if id.word() == 0 { self.bank_of_vcpu(vcpu)? } else { self.bank_of_line(id)? };
         bank.link(id.number() & 31, id.bit(), physical.raw());
         self.changed(vcpu, id);
         Ok(())
@@ -39,10 +39,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// whenever the device's condition is found false. Save the vCPU first.
     ///
     /// # Errors
-    /// [`Error::NoSuchVcpu`] or [`Error::NoSuchInterrupt`].
+    /// [`Error::NoSuchVcpu`], [`Error::NoSuchInterrupt`] or [`Error::ForMessages`].
     pub fn lower_hardware(&mut self, vcpu: VcpuId, intid: impl Into<IntId>) -> Result<(), Error> {
         let id: IntId = intid.into();
-        let bank = if id.word() == 0 { self.bank_of_vcpu(vcpu)? } else { self.bank_of_spi(id)? };
+        let bank = if id.word() == 0 { self.bank_of_vcpu(vcpu)? } else { self.bank_of_line(id)? };
         if bank.unlink(id.bit()) != 0 {
             self.changed(vcpu, id);
         }
@@ -266,7 +266,7 @@ mod tests {
         // The guest ends it without an exit; then it comes once more, on another CPU.
         first.set(40, State::Inactive);
         gic.raise_hardware(SECOND, spi(40), PHYSICAL).unwrap();
-        gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1);
+        gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 1);
         let mut second = Registers::<4>::new();
         gic.load(SECOND, &mut second);
         gic.save(FIRST, &mut first);

@@ -1,16 +1,16 @@
-//! The redistributors' frames: `GICR_*` (IHI 0069 §12.10, §12.11).
+//! The redistributors' frames of version 3: `GICR_*` (IHI 0069 §12.10, §12.11).
 
 use crossvm_core::Width;
 
 use crate::lanes::{self, Lanes};
 use crate::registers::Register;
 use crate::spec::{IIDR_VALUE, PIDR2_VALUE, REDISTRIBUTOR_SIZE, RedistributorType, SGI_FRAME, Waker, gicr};
-use crate::{VcpuId, Vgic};
+use crate::{VcpuId, Version, Vgic};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// A guest reads `width` at `offset` of the 128 KiB of `vcpu`'s redistributor. Any vCPU may.
     ///
-    /// Each offset and width is defined, as for [`distributor_read`](Self::distributor_read).
+    /// Each offset and width is defined, as for [`distributor_read`](Self::distributor_read). Version 2 has none: all reads as zero.
     #[must_use]
     pub fn redistributor_read(&self, vcpu: VcpuId, offset: u32, width: Width) -> u64 {
         lanes::read(offset, width, |at| self.redistributor_word(vcpu, at))
@@ -18,13 +18,13 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
 
     /// A guest writes `value` of `width` at `offset` of the 128 KiB of `vcpu`'s redistributor. Any vCPU may.
     ///
-    /// Each offset and width is defined, as for [`distributor_write`](Self::distributor_write).
+    /// Each offset and width is defined, as for [`distributor_write`](Self::distributor_write). Version 2 has none: ignored.
     pub fn redistributor_write(&mut self, vcpu: VcpuId, offset: u32, width: Width, value: u64) {
         lanes::write(offset, width, value, |at, lanes| self.set_redistributor_word(vcpu, at, lanes));
     }
 
     fn redistributor_word(&self, vcpu: VcpuId, offset: u32) -> u32 {
-        let Some(redistributor) = self.vcpus.get(vcpu.index()) else { return 0 };
+        let (Version::V3, Some(redistributor)) = (self.version, self.vcpus.get(vcpu.index())) else { return 0 };
         let typer = || redistributor_type::<VCPUS>(vcpu).into_bits();
         match offset {
             // CTLR: no LPIs, no DPG bits, and no write is ever pending.
@@ -43,7 +43,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     fn set_redistributor_word(&mut self, vcpu: VcpuId, offset: u32, lanes: Lanes) {
-        let Some(redistributor) = self.vcpus.get_mut(vcpu.index()) else { return };
+        let (Version::V3, Some(redistributor)) = (self.version, self.vcpus.get_mut(vcpu.index())) else { return };
         match offset {
             gicr::WAKER => {
                 let asleep = Waker::from_bits(lanes.merge(waker(redistributor.asleep).into_bits())).processor_sleep();

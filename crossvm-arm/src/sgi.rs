@@ -1,7 +1,8 @@
-//! Software generated interrupts: what a trapped write of `ICC_SGI1R_EL1` and its siblings sends.
+//! Software generated interrupts of version 3: what a trapped write of `ICC_SGI1R_EL1` and its siblings sends. In version 2 a guest has no
+//! such registers: `GICD_SGIR` is in the distributor.
 
 use crate::spec::{Group, SgiRequest};
-use crate::{VcpuId, Vgic};
+use crate::{VcpuId, Version, Vgic};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// `vcpu` writes `ICC_SGI1R_EL1`: sends the SGI to its targets, whichever group they have it in.
@@ -22,6 +23,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     fn send(&mut self, from: VcpuId, request: SgiRequest, takes: impl Fn(Group) -> bool) {
+        if self.version != Version::V3 {
+            return;
+        }
         let bit = 1_u32.wrapping_shl(request.intid().into());
         for vcpu in VcpuId::first(VCPUS).filter(|vcpu| is_target(request, from, *vcpu)) {
             let Some(redistributor) = self.vcpus.get_mut(vcpu.index()) else { continue };
@@ -97,7 +101,7 @@ mod tests {
     #[test]
     fn a_target_that_has_the_sgi_enabled_is_kicked() {
         let mut gic = Gic::new();
-        gic.distributor_write(0, Width::U32, 3);
+        gic.distributor_write(SELF, 0, Width::U32, 3);
         let target = VcpuId::new(2).unwrap();
         gic.redistributor_write(target, 0x1_0100, Width::U32, 1);
         assert_eq!(gic.take_kicks(), VcpuSet::EMPTY);

@@ -3,7 +3,7 @@
 use crossvm_core::Width;
 
 use crate::spec::{HypervisorControl, ListRegister, MachineControl, State};
-use crate::{ListRegisters, Ppi, Spi, VcpuId, Vgic};
+use crate::{ListRegisters, Ppi, Spi, VcpuId, Version, Vgic};
 
 pub(crate) const FIRST: VcpuId = VcpuId::new(0).unwrap();
 pub(crate) const SECOND: VcpuId = VcpuId::new(1).unwrap();
@@ -87,12 +87,12 @@ impl<const N: usize> ListRegisters for Registers<N> {
 /// What a guest does at boot: everything awake, in group 1, enabled, of priority 0xa0.
 pub(crate) fn booted() -> Gic {
     let mut gic = Gic::new();
-    gic.distributor_write(0, Width::U32, 3);
+    gic.distributor_write(FIRST, 0, Width::U32, 3);
     for word in [4, 8] {
-        gic.distributor_write(0x80 + word, Width::U32, 0xffff_ffff);
-        gic.distributor_write(0x100 + word, Width::U32, 0xffff_ffff);
+        gic.distributor_write(FIRST, 0x80 + word, Width::U32, 0xffff_ffff);
+        gic.distributor_write(FIRST, 0x100 + word, Width::U32, 0xffff_ffff);
     }
-    (0x420..0x460).for_each(|offset| gic.distributor_write(offset, Width::U8, 0xa0));
+    (0x420..0x460).for_each(|offset| gic.distributor_write(FIRST, offset, Width::U8, 0xa0));
     for vcpu in [FIRST, SECOND, THIRD] {
         gic.redistributor_write(vcpu, 0x14, Width::U32, 0);
         gic.redistributor_write(vcpu, 0x1_0080, Width::U32, 0xffff_ffff);
@@ -103,22 +103,36 @@ pub(crate) fn booted() -> Gic {
     gic
 }
 
+/// The same for version 2: everything enabled, of priority 0xa0, in group 0.
+pub(crate) fn booted_v2() -> Gic {
+    let mut gic = Gic::with_version(Version::V2);
+    gic.distributor_write(FIRST, 0, Width::U32, 3);
+    gic.distributor_write(FIRST, 0x104, Width::U64, u64::MAX);
+    (0x420..0x460).for_each(|offset| gic.distributor_write(FIRST, offset, Width::U8, 0xa0));
+    for vcpu in [FIRST, SECOND, THIRD] {
+        gic.distributor_write(vcpu, 0x100, Width::U32, 0xffff_ffff);
+        (0x400..0x420).for_each(|offset| gic.distributor_write(vcpu, offset, Width::U8, 0xa0));
+    }
+    assert!(gic.take_kicks().is_empty());
+    gic
+}
+
 pub(crate) fn set_priority(gic: &mut Gic, intid: u32, priority: u8) {
-    gic.distributor_write(0x400 + intid, Width::U8, priority.into());
+    gic.distributor_write(FIRST, 0x400 + intid, Width::U8, priority.into());
 }
 
 pub(crate) fn set_edge(gic: &mut Gic, intid: u32) {
     let offset = 0xc00 + intid / 4;
-    let old = gic.distributor_read(offset, Width::U8);
-    gic.distributor_write(offset, Width::U8, old | 0b10 << (intid % 4 * 2));
+    let old = gic.distributor_read(FIRST, offset, Width::U8);
+    gic.distributor_write(FIRST, offset, Width::U8, old | 0b10 << (intid % 4 * 2));
 }
 
 /// The guest writes the bit of SPI `intid` in the set or clear registers at `base`.
 pub(crate) fn set_bit(gic: &mut Gic, base: u32, intid: u32) {
-    gic.distributor_write(base + intid / 32 * 4, Width::U32, 1 << (intid % 32));
+    gic.distributor_write(FIRST, base + intid / 32 * 4, Width::U32, 1 << (intid % 32));
 }
 
 /// The bit of SPI `intid` in the registers at `base`.
 pub(crate) fn bit(gic: &Gic, base: u32, intid: u32) -> bool {
-    gic.distributor_read(base + intid / 32 * 4, Width::U32) >> (intid % 32) & 1 != 0
+    gic.distributor_read(FIRST, base + intid / 32 * 4, Width::U32) >> (intid % 32) & 1 != 0
 }

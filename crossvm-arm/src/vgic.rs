@@ -3,9 +3,11 @@
 use crossvm_core::{Bdf, ErrorType, InterruptController, Irq, Level, Message};
 
 use crate::bank::Bank;
+use crate::message::Messages;
+use crate::sources::{SGIS, Sources};
 use crate::spec::{Group, MachineControl};
 use crate::spi::SpiBank;
-use crate::{Error, IntId, Ppi, Spi, VcpuId, VcpuSet};
+use crate::{Error, IntId, Ppi, Spi, VcpuId, VcpuSet, Version};
 
 /// SGIs are edge-triggered, PPIs level-sensitive, and neither can be changed: no PPI of a VM is an edge.
 const PRIVATE_EDGE: u32 = 0xffff;
@@ -13,14 +15,16 @@ const PRIVATE_EDGE: u32 = 0xffff;
 /// The interrupts that exist in the last word: 1020 to 1023 are special.
 const LAST_WORD: u32 = 0x0fff_ffff;
 
-/// A virtual `GICv3` for `VCPUS` vCPUs (1 to 8) and 32 × `SPI_WORDS` SPIs (1 to 31 words).
+/// A virtual `GICv2` or `GICv3` for `VCPUS` vCPUs (1 to 8) and 32 × `SPI_WORDS` SPIs (1 to 31 words).
 ///
 /// It is plain data: it locks nothing and calls nobody. Where several physical CPUs run vCPUs of one VM, the VMM puts a lock around
 /// it, and after each call interrupts the vCPUs that [`take_kicks`](Self::take_kicks) names.
 ///
-/// All interrupts and redistributors are in one affinity cluster: vCPU n is 0.0.0.n.
+/// All interrupts and redistributors are in one affinity cluster: vCPU n is 0.0.0.n. In version 2 it is CPU interface n.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vgic<const VCPUS: usize, const SPI_WORDS: usize> {
+    pub(crate) version: Version,
+    pub(crate) messages: Option<Messages>,
     /// The groups that the distributor forwards.
     pub(crate) forwarded: Groups,
     pub(crate) vcpus: [Redistributor; VCPUS],
@@ -33,7 +37,9 @@ pub struct Vgic<const VCPUS: usize, const SPI_WORDS: usize> {
 pub(crate) struct Redistributor {
     /// SGIs and PPIs.
     pub(crate) bank: Bank,
-    /// `GICR_WAKER.ProcessorSleep`.
+    /// Version 2: who sent the SGIs.
+    pub(crate) sources: Sources,
+    /// `GICR_WAKER.ProcessorSleep`. Version 2 has no such thing.
     pub(crate) asleep: bool,
     /// The groups that the guest has enabled in its CPU interface, when last seen.
     pub(crate) groups: Groups,
@@ -80,15 +86,40 @@ impl From<MachineControl> for Groups {
 }
 
 impl Redistributor {
-    const fn new() -> Self {
-        Self { bank: Bank::new(u32::MAX, PRIVATE_EDGE), asleep: true, groups: Groups::NONE, loaded: 0 }
+    const fn new(version: Version) -> Self {
+        let mut bank = Bank::new(u32::MAX, PRIVATE_EDGE);
+        bank.enabled = enabled_at_reset(version);
+        Self { bank, sources: Sources::new(), asleep: matches!(version, Version::V3), groups: Groups::NONE, loaded: 0 }
+    }
+
+    /// Back to power-on. What is still in list registers is thrown away at the next `save` or `load`, so how many these are is kept.
+    fn reset(&mut self, version: Version) {
+        let loaded = self.loaded;
+        let mut bank = self.bank.clone();
+        bank.reset(PRIVATE_EDGE);
+        bank.enabled = enabled_at_reset(version);
+        *self = Self { bank, loaded, ..Self::new(version) };
+    }
+}
+
+/// In version 2, SGIs are enabled always, as implementations may have it (IHI 0048 §4.3.5): there are guests that count on it.
+const fn enabled_at_reset(version: Version) -> u32 {
+    match version {
+        Version::V2 => SGIS,
+        Version::V3 => 0,
     }
 }
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
-    /// At power-on, with all lines low. A number of vCPUs or words out of range does not compile.
+    /// A `GICv3` at power-on, with all lines low. A number of vCPUs or words out of range does not compile.
     #[must_use]
     pub const fn new() -> Self {
+        Self::with_version(Version::V3)
+    }
+
+    /// At power-on, with all lines low. A number of vCPUs or words out of range does not compile.
+    #[must_use]
+    pub const fn with_version(version: Version) -> Self {
         const {
             assert!(VCPUS >= 1 && VCPUS <= VcpuId::MAX, "a Vgic has 1 to 8 vCPUs");
             assert!(SPI_WORDS >= 1 && SPI_WORDS <= 31, "a Vgic has 1 to 31 words of SPIs");
@@ -97,7 +128,17 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         if let (31, Some(last)) = (SPI_WORDS, spis.last_mut()) {
             last.bank.implemented = LAST_WORD;
         }
-        Self { forwarded: Groups::NONE, vcpus: [const { Redistributor::new() }; VCPUS], spis, kicks: VcpuSet::EMPTY }
+        let vcpus = match version {
+            Version::V2 => [const { Redistributor::new(Version::V2) }; VCPUS],
+            Version::V3 => [const { Redistributor::new(Version::V3) }; VCPUS],
+        };
+        Self { version, messages: None, forwarded: Groups::NONE, vcpus, spis, kicks: VcpuSet::EMPTY }
+    }
+
+    /// Which architecture the guest finds.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
     }
 
     /// Back to power-on, for a reset of the VM. Call it while no vCPU runs, each of them saved.
@@ -107,15 +148,32 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     pub fn reset(&mut self) {
         self.forwarded = Groups::NONE;
         for vcpu in &mut self.vcpus {
-            vcpu.bank.reset(PRIVATE_EDGE);
-            // What is still in list registers is thrown away at the next `save` or `load`, so how many these are is kept.
-            vcpu.asleep = true;
-            vcpu.groups = Groups::NONE;
+            vcpu.reset(self.version);
         }
-        for spi in &mut self.spis {
+        for (word, spi) in (1..=SPI_WORDS).zip(&mut self.spis) {
             spi.reset();
+            // Messages have no device that holds a line.
+            spi.bank.line &= !self.messages.map_or(0, |messages| messages.members(word));
         }
         self.kicks = VcpuSet::EMPTY;
+    }
+
+    /// What belongs to one vCPU goes back to power-on: its SGIs and PPIs, and what is known of its CPU interface. For a vCPU that is
+    /// switched off or on (PSCI `CPU_OFF`, `CPU_ON`) while others run. Save it first; its CPU interface, `ICH_*` or `GICH_*`, is the
+    /// VMM's to reset.
+    ///
+    /// SPIs stay as they are. Those routed to this vCPU alone wait for it, those that any of several may take go to another, and one that
+    /// it was handling stays active until software deactivates it. Lines and linked physical interrupts are as after
+    /// [`reset`](Self::reset): ask [`take_deactivation`](Self::take_deactivation).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVcpu`] for a vCPU beyond `VCPUS`.
+    pub fn reset_vcpu(&mut self, vcpu: VcpuId) -> Result<(), Error> {
+        let version = self.version;
+        self.redistributor_of(vcpu)?.reset(version);
+        self.kicks = self.kicks.without(vcpu);
+        self.changed_participation(Some(vcpu));
+        Ok(())
     }
 
     /// Sets the level of an SPI's line. Setting it to what it is has no effect.
@@ -123,10 +181,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Where the guest has the SPI edge-triggered, the step from low to high is the edge.
     ///
     /// # Errors
-    /// [`Error::NoSuchInterrupt`] for an SPI beyond `SPI_WORDS`.
+    /// [`Error::NoSuchInterrupt`] for an SPI beyond `SPI_WORDS`, [`Error::ForMessages`] for one that has no line.
     pub fn set_spi_level(&mut self, spi: Spi, level: Level) -> Result<(), Error> {
         let id = IntId::from(spi);
-        let bank = self.bank_of_spi(id)?;
+        let bank = self.bank_of_line(id)?;
         let changed = if level.is_high() { bank.raise(id.bit()) } else { bank.lower(id.bit()) };
         self.changed_shared(id.word(), changed, None);
         Ok(())
@@ -135,10 +193,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// One edge on an SPI: its line goes high and low again. An SPI that the guest has level-sensitive does not see it, as in hardware.
     ///
     /// # Errors
-    /// [`Error::NoSuchInterrupt`] for an SPI beyond `SPI_WORDS`.
+    /// [`Error::NoSuchInterrupt`] for an SPI beyond `SPI_WORDS`, [`Error::ForMessages`] for one that has no line.
     pub fn pulse_spi(&mut self, spi: Spi) -> Result<(), Error> {
         let id = IntId::from(spi);
-        let bank = self.bank_of_spi(id)?;
+        let bank = self.bank_of_line(id)?;
         let changed = bank.pend(id.bit() & bank.edge);
         self.changed_shared(id.word(), changed, None);
         Ok(())
@@ -189,7 +247,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     pub(crate) fn reaching(&self, vcpu: VcpuId, word: usize) -> u32 {
         let Some(spi) = self.spi(word) else { return u32::MAX };
         let any = self.vcpus.get(vcpu.index()).filter(|vcpu| !vcpu.asleep).map_or(0, |vcpu| spi.one_of_n & vcpu.groups.select(&spi.bank));
-        (spi.routed_to(vcpu) | any) & (!spi.held() | spi.held_by(vcpu))
+        spi.targets(vcpu) & (!spi.one_of_n | any) & (!spi.held() | spi.held_by(vcpu))
     }
 
     /// The interrupts of `word` that are active on `vcpu`, in a list register or not.
@@ -224,20 +282,39 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         word.checked_sub(1).and_then(|index| self.spis.get_mut(index))
     }
 
+    /// The first INTID that does not exist.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 31 words")]
+    pub(crate) const END: u32 = if SPI_WORDS < 31 { (SPI_WORDS as u32).wrapping_add(1).wrapping_mul(32) } else { 1020 };
+
+    /// The error for an SPI that the distributor does not have.
+    const fn no_such_spi(intid: u32) -> Error {
+        Error::NoSuchInterrupt { intid, end: Self::END }
+    }
+
     /// The bank of an SPI.
     pub(crate) fn bank_of_spi(&mut self, id: IntId) -> Result<&mut Bank, Error> {
         match self.spi_mut(id.word()) {
             Some(spi) => Ok(&mut spi.bank),
-            None => Err(no_such_spi::<SPI_WORDS>(id.number())),
+            None => Err(Self::no_such_spi(id.number())),
         }
+    }
+
+    /// The bank of an SPI that has a line or a physical interrupt.
+    pub(crate) fn bank_of_line(&mut self, id: IntId) -> Result<&mut Bank, Error> {
+        if self.messages.is_some_and(|messages| messages.has(id)) {
+            return Err(Error::ForMessages { intid: id.number() });
+        }
+        self.bank_of_spi(id)
+    }
+
+    /// What a vCPU has for itself.
+    fn redistributor_of(&mut self, vcpu: VcpuId) -> Result<&mut Redistributor, Error> {
+        self.vcpus.get_mut(vcpu.index()).ok_or(Error::NoSuchVcpu { index: vcpu.index(), count: VCPUS })
     }
 
     /// The bank of a vCPU's own interrupts.
     pub(crate) fn bank_of_vcpu(&mut self, vcpu: VcpuId) -> Result<&mut Bank, Error> {
-        match self.vcpus.get_mut(vcpu.index()) {
-            Some(vcpu) => Ok(&mut vcpu.bank),
-            None => Err(Error::NoSuchVcpu { index: vcpu.index(), count: VCPUS }),
-        }
+        self.redistributor_of(vcpu).map(|redistributor| &mut redistributor.bank)
     }
 
     /// Interrupts of a vCPU's own have changed.
@@ -256,20 +333,22 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         }
         let mut kicks = VcpuSet::EMPTY;
         for vcpu in VcpuId::first(VCPUS) {
-            if changed & (spi.held_by(vcpu) | self.ready(vcpu, word) & spi.routed_to(vcpu)) != 0 {
+            if changed & (spi.held_by(vcpu) | self.ready(vcpu, word) & !spi.one_of_n) != 0 {
                 kicks = kicks.with(vcpu);
             }
         }
         // One vCPU is enough for a 1 of N SPI. Where none takes part, as far as was seen, one may have begun to without an exit.
-        let waiting = changed & self.unclaimed(word);
-        for group in [Group::Zero, Group::One] {
-            if waiting & spi.bank.members(group) != 0 {
-                let awake = VcpuId::first(VCPUS).zip(&self.vcpus).filter(|(_, vcpu)| !vcpu.asleep);
-                match awake.clone().find(|(_, vcpu)| vcpu.groups.contains(group)) {
-                    Some((vcpu, _)) => kicks = kicks.with(vcpu),
-                    None => kicks = awake.fold(kicks, |kicks, (vcpu, _)| kicks.with(vcpu)),
-                }
+        let mut waiting = changed & self.unclaimed(word);
+        let awake = || VcpuId::first(VCPUS).zip(&self.vcpus).filter(|(_, vcpu)| !vcpu.asleep);
+        for (vcpu, redistributor) in awake() {
+            let taken = waiting & spi.targets(vcpu) & redistributor.groups.select(&spi.bank);
+            if taken != 0 {
+                kicks = kicks.with(vcpu);
+                waiting &= !taken;
             }
+        }
+        for (vcpu, _) in awake().filter(|(vcpu, _)| waiting & spi.targets(*vcpu) != 0) {
+            kicks = kicks.with(vcpu);
         }
         if let Some(vcpu) = except {
             kicks = kicks.without(vcpu);
@@ -282,9 +361,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         self.spi(word).map_or(0, |spi| spi.one_of_n & spi.bank.pending() & !spi.bank.active & self.passing(&spi.bank) & !spi.held())
     }
 
-    /// A vCPU that takes 1 of N SPIs: the first that is awake, or the first.
-    pub(crate) fn any_awake(&self) -> VcpuId {
-        VcpuId::first(VCPUS).zip(&self.vcpus).find(|(_, vcpu)| !vcpu.asleep).map_or(VcpuId::ZERO, |(vcpu, _)| vcpu)
+    /// The vCPUs that are awake.
+    pub(crate) fn awake(&self) -> VcpuSet {
+        VcpuId::first(VCPUS).zip(&self.vcpus).filter(|(_, vcpu)| !vcpu.asleep).fold(VcpuSet::EMPTY, |set, (vcpu, _)| set.with(vcpu))
     }
 
     /// Everything may have changed.
@@ -311,6 +390,14 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Default for Vgic<VCPUS, SPI_WOR
     }
 }
 
+/// Not the whole state: which model it is.
+#[cfg(feature = "defmt")]
+impl<const VCPUS: usize, const SPI_WORDS: usize> defmt::Format for Vgic<VCPUS, SPI_WORDS> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Vgic({}, {} vCPUs, INTIDs below {})", self.version, VCPUS, Self::END);
+    }
+}
+
 impl<const VCPUS: usize, const SPI_WORDS: usize> ErrorType for Vgic<VCPUS, SPI_WORDS> {
     type Error = Error;
 }
@@ -319,18 +406,13 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> ErrorType for Vgic<VCPUS, SPI_W
 /// [`take_kicks`](Vgic::take_kicks) have left the guest.
 impl<const VCPUS: usize, const SPI_WORDS: usize> InterruptController for Vgic<VCPUS, SPI_WORDS> {
     fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), Error> {
-        let spi = Spi::new(irq.number()).ok_or_else(|| no_such_spi::<SPI_WORDS>(irq.number()))?;
+        let spi = Spi::new(irq.number()).ok_or_else(|| Self::no_such_spi(irq.number()))?;
         self.set_spi_level(spi, level)
     }
 
-    /// This controller takes no messages: none means an interrupt.
-    fn deliver_msi(&mut self, _requester: Bdf, _message: Message) -> Result<(), Error> {
+    /// See [`deliver_message`](Vgic::deliver_message). Any function may send any message: there is no ITS that would tell them apart.
+    fn deliver_msi(&mut self, _requester: Bdf, message: Message) -> Result<(), Error> {
+        self.deliver_message(message);
         Ok(())
     }
-}
-
-/// The error for an SPI that the distributor does not have.
-fn no_such_spi<const SPI_WORDS: usize>(intid: u32) -> Error {
-    let end = u32::try_from(SPI_WORDS).unwrap_or(31).saturating_add(1).saturating_mul(32).min(1020);
-    Error::NoSuchInterrupt { intid, end }
 }

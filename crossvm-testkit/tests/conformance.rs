@@ -1,8 +1,9 @@
 //! The contracts, against every backend that runs on this machine.
 
+use crossvm_arm::spec::message;
 use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl, State};
-use crossvm_arm::{ListRegisters, VcpuId, Vgic};
-use crossvm_core::{Bdf, ErrorType, InterruptController, Irq, Level, Message, Width};
+use crossvm_arm::{ListRegisters, Messages, Spi, SpiRange, VcpuId, Version, Vgic};
+use crossvm_core::{Bdf, ErrorType, GuestAddr, InterruptController, Irq, Level, Message, Width};
 use crossvm_pci::{HostBridge, PciBus};
 use crossvm_testkit::conformance::interrupt_controller::{self, GuestCpu};
 use crossvm_testkit::conformance::{guest_memory, irq_allocator, pci_space};
@@ -31,12 +32,14 @@ fn fake_memory_keeps_the_contract() {
 
 #[test]
 fn virtual_gic_keeps_the_contract() {
-    for registers in [1, 4, 16] {
-        interrupt_controller::all(|| Cpu::new(registers));
+    for version in [Version::V2, Version::V3] {
+        for registers in [1, 4, 16] {
+            interrupt_controller::all(|| Cpu::new(version, registers));
+        }
     }
 }
 
-/// A vCPU with a virtual GICv3: between calls it is in the guest, with its list registers loaded.
+/// A vCPU with a virtual GIC: between calls it is in the guest, with its list registers loaded.
 struct Cpu {
     gic: Vgic<1, 2>,
     registers: Registers,
@@ -73,17 +76,24 @@ const GICD_CTLR: u32 = 0x000;
 const GICD_IGROUPR: u32 = 0x080;
 const GICD_ISENABLER: u32 = 0x100;
 const GICD_ICENABLER: u32 = 0x180;
+const GICD_ICFGR: u32 = 0xc00;
 const GICR_WAKER: u32 = 0x014;
+
+/// Where the guest has the frame with the register for messages.
+const FRAME: u64 = 0x0802_0000;
 
 impl Cpu {
     /// As a guest's driver leaves it: groups set, the redistributor awake, every SPI disabled.
-    fn new(registers: usize) -> Self {
-        let mut gic = Vgic::new();
+    fn new(version: Version, registers: usize) -> Self {
+        let messages = Messages::new(GuestAddr::new(FRAME), SpiRange::new(Spi::new(64).unwrap(), 32).unwrap());
+        let mut gic = Vgic::with_version(version).with_messages(messages).unwrap();
         gic.redistributor_write(vcpu(), GICR_WAKER, Width::U32, 0);
-        gic.distributor_write(GICD_CTLR, Width::U32, 0b10);
+        gic.distributor_write(vcpu(), GICD_CTLR, Width::U32, 0b10);
         for word in 1..=2 {
-            gic.distributor_write(GICD_IGROUPR + 4 * word, Width::U32, 0xffff_ffff);
+            gic.distributor_write(vcpu(), GICD_IGROUPR + 4 * word, Width::U32, 0xffff_ffff);
         }
+        // SPIs 64 to 95, which are for messages, are edges.
+        gic.distributor_write(vcpu(), GICD_ICFGR + 16, Width::U64, u64::MAX);
         let registers = Registers { lists: vec![ListRegister::EMPTY; registers], control: HypervisorControl::new() };
         let mut cpu = Self { gic, registers };
         cpu.exit(|_| ());
@@ -126,12 +136,11 @@ impl GuestCpu for Cpu {
         Irq::new(96)
     }
     fn message(&self) -> Option<(Message, Irq)> {
-        None
+        Some((Message { address: FRAME + u64::from(message::SETSPI), data: 70 }, Irq::new(70)))
     }
-
     fn set_enabled(&mut self, irq: Irq, enabled: bool) {
         let register = if enabled { GICD_ISENABLER } else { GICD_ICENABLER } + 4 * (irq.number() / 32);
-        self.exit(|gic| gic.distributor_write(register, Width::U32, 1 << (irq.number() % 32)));
+        self.exit(|gic| gic.distributor_write(vcpu(), register, Width::U32, 1 << (irq.number() % 32)));
     }
     fn acknowledge(&mut self) -> Option<Irq> {
         // All interrupts of the suite have one priority: nothing is taken while one is active.

@@ -19,9 +19,10 @@
 use crate::delivery::ListRegisters;
 use crate::delivery::queue::{Candidate, MOST_REGISTERS, Queue};
 use crate::delivery::save::without_requests;
+use crate::sources::Sources;
 use crate::spec::{Group, HypervisorControl, ListRegister, State};
 use crate::vgic::Groups;
-use crate::{IntId, VcpuId, Vgic, bank};
+use crate::{IntId, VcpuId, Version, Vgic, bank};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Gives the interrupts of `vcpu` to its list registers, before each entry, and asks for the maintenance interrupt that the rest needs.
@@ -52,9 +53,11 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         let control = registers.control();
         let mut wanted = without_requests(control).with_enable(true);
         let absent = actives.exceeds(active_slots);
-        // Deactivation apart from the end of interrupt need not happen on the vCPU that acknowledged.
+        // Deactivation apart from the end of interrupt need not happen on the vCPU that acknowledged. In version 2 it always traps, for the
+        // VMM does not map its page.
         let anywhere = VCPUS > 1 && registers.machine_control().separate_deactivation();
-        wanted = wanted.with_entry_not_present(absent).with_trap_deactivate(absent || anywhere);
+        let trap = self.version == Version::V3 && (absent || anywhere);
+        wanted = wanted.with_entry_not_present(absent).with_trap_deactivate(trap);
         let behind = pendings.groups_behind(pending_slots);
         wanted = self.watch_groups(vcpu, wanted, pendings.first(pending_slots), behind);
         if wanted != control {
@@ -89,6 +92,8 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         let asleep = self.vcpus.get(vcpu.index()).is_none_or(|vcpu| vcpu.asleep);
         let reaching = if asleep { 0 } else { self.reaching(vcpu, word) & bit };
         let passing = self.bank(vcpu, word).map_or(0, |bank| self.passing(bank)) & bit;
+        // A list register has room for one sender.
+        let sent = self.version == Version::V2 && Sources::has(candidate.intid);
         if let Some(spi) = self.spi_mut(word) {
             spi.hold(vcpu, bit);
         }
@@ -98,16 +103,18 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         // An edge that comes while the interrupt is active makes it pending as well. A line must be looked at again after the end
         // of interrupt, and the architecture forbids both states at once where a physical interrupt is linked. Where others wait, it
         // waits with them: its register would become pending unseen, and be served before a more urgent one.
-        let both = active && !linked && !crowded && bank.edge & bank.latch & passing & reaching != 0;
+        let both = active && !linked && !sent && !crowded && bank.edge & bank.latch & passing & reaching != 0;
         bank.lend(bit, !active || both);
+        let sender = if sent { self.lend_source(vcpu, candidate.intid, !active) } else { 0 };
+        let Some(bank) = self.bank(vcpu, word) else { return ListRegister::EMPTY };
         // What remains makes the interrupt pending again after its end. That must not pass unseen where it matters at once, nor end a
         // link that it still needs.
         let again = bank.outstanding() & (passing | bank.linked) & bit != 0;
         let hardware = linked && !again;
         let physical = match (hardware, again) {
             (true, _) => bank.physical_of(index),
-            (false, true) => ListRegister::MAINTENANCE_ON_EOI,
-            (false, false) => 0,
+            (false, true) => ListRegister::MAINTENANCE_ON_EOI | sender,
+            (false, false) => sender,
         };
         let state = match (active, both) {
             (false, _) => State::Pending,
@@ -122,6 +129,12 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
             .with_state(state);
         // An INTID fits always; the checked form keeps a panic out of the code.
         register.with_physical_intid_checked(physical).unwrap_or(register)
+    }
+
+    /// Who sent the SGI that a list register takes, as the register has it.
+    fn lend_source(&mut self, vcpu: VcpuId, id: IntId, pending: bool) -> u16 {
+        let Some(redistributor) = self.vcpus.get_mut(vcpu.index()) else { return 0 };
+        u16::try_from(redistributor.sources.lend(&mut redistributor.bank, id, pending).index()).unwrap_or(0)
     }
 
     /// Asks for the maintenance interrupts that pending interrupts need which wait outside the list registers, in the groups `behind`.
@@ -145,8 +158,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
             }
         }
         for group in [Group::Zero, Group::One] {
-            let unclaimed =
-                || (1..=SPI_WORDS).any(|word| self.spi(word).is_some_and(|spi| self.unclaimed(word) & spi.bank.members(group) != 0));
+            let unclaimed = || {
+                (1..=SPI_WORDS)
+                    .any(|word| self.spi(word).is_some_and(|spi| self.unclaimed(word) & spi.targets(vcpu) & spi.bank.members(group) != 0))
+            };
             if !enabled.contains(group) && (waits(group) || unclaimed()) {
                 when_enabled.insert(group);
             }

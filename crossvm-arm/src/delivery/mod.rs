@@ -9,6 +9,7 @@
 //!
 //! Between a save and the next load the state is complete and the list registers are empty.
 
+mod gich;
 mod list_registers;
 mod load;
 mod queue;
@@ -18,4 +19,5 @@ mod tests;
 #[cfg(test)]
 mod tests_vcpus;
 
+pub use gich::{Gich, GichFrame};
 pub use list_registers::ListRegisters;

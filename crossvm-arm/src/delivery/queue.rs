@@ -5,7 +5,7 @@ use crate::spec::Group;
 use crate::vgic::Groups;
 
 /// Most list registers that there are (IHI 0069 §12.4, `ICH_LR<n>_EL2`).
-pub(super) const MOST_REGISTERS: usize = 16;
+pub(crate) const MOST_REGISTERS: usize = 16;
 
 /// An interrupt that wants a list register. Less is more urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,10 @@
 //! At an exit: what the guest did with its list registers becomes state again.
 
 use crate::delivery::ListRegisters;
+use crate::sources::Sources;
 use crate::spec::{HypervisorControl, ListRegister, MachineControl};
 use crate::vgic::Groups;
-use crate::{IntId, VcpuId, Vgic, bank};
+use crate::{IntId, VcpuId, Version, Vgic, bank};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Takes the interrupts of `vcpu` back from its list registers, at each exit, before anything else is done with this object for
@@ -32,6 +33,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
 
     /// `vcpu` writes `ICC_DIR_EL1`, trapped because [`load`](Self::load) set `ICH_HCR_EL2.TDIR`: deactivates the interrupt. Call it
     /// between save and load. On a CPU that cannot trap this register alone (`ICH_VTR_EL2.TDS` = 0), the VMM sets `ICH_HCR_EL2.TC`.
+    /// In version 2, [`cpu_interface_write`](Self::cpu_interface_write) does this.
     ///
     /// Where the guest separates priority drop from deactivation (`EOImode` = 1), it may deactivate in any order and on any vCPU: the
     /// count of those that were in no list register would not tell which.
@@ -62,7 +64,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     /// Deactivates an interrupt. Where another vCPU has it in a list register, that happens once the vCPU is saved.
-    fn end(&mut self, vcpu: VcpuId, id: IntId) {
+    pub(crate) fn end(&mut self, vcpu: VcpuId, id: IntId) {
         if let Some(bank) = self.bank_mut(vcpu, id.word()) {
             bank.deactivate(id.bit());
         }
@@ -74,6 +76,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         if self.spi(id.word()).is_some_and(|spi| spi.held_by(vcpu) & id.bit() == 0) {
             // Another vCPU has it since: this register was overtaken by a reset or by a new physical interrupt.
             return;
+        }
+        if let (Version::V2, true, Some(own)) = (self.version, Sources::has(id), self.vcpus.get_mut(vcpu.index())) {
+            own.sources.fold(&own.bank, id, register);
         }
         if let Some(bank) = self.bank_mut(vcpu, id.word()) {
             bank.fold(id.bit(), register);

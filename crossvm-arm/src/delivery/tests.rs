@@ -43,19 +43,19 @@ fn an_interrupt_that_comes_while_disabled_stays_pending() {
 #[test]
 fn a_group_that_the_distributor_does_not_forward_stays_pending() {
     let (mut gic, mut registers) = (booted(), Registers::<4>::new());
-    gic.distributor_write(0, Width::U32, 1);
+    gic.distributor_write(FIRST, 0, Width::U32, 1);
     raise(&mut gic, 40);
     gic.load(FIRST, &mut registers);
     assert_eq!(registers.contents(), []);
     assert!(!gic.has_pending(FIRST));
-    exit(&mut gic, &mut registers, |gic| gic.distributor_write(0, Width::U32, 2));
+    exit(&mut gic, &mut registers, |gic| gic.distributor_write(FIRST, 0, Width::U32, 2));
     assert_eq!(registers.contents(), [(40, State::Pending)]);
 }
 
 #[test]
 fn a_list_register_carries_intid_group_and_priority() {
     let (mut gic, mut registers) = (booted(), Registers::<4>::new());
-    gic.distributor_write(0x84, Width::U32, 0xffff_feff);
+    gic.distributor_write(FIRST, 0x84, Width::U32, 0xffff_feff);
     set_priority(&mut gic, 40, 0x28);
     set_edge(&mut gic, 40);
     gic.pulse_spi(spi(40)).unwrap();
@@ -317,7 +317,7 @@ fn a_group_disabled_in_the_cpu_interface_is_not_in_the_way_of_the_other() {
     let (mut gic, mut registers) = (booted(), Registers::<1>::new());
     registers.machine = MachineControl::new().with_enable_group1(true);
     // 40 is more urgent, and in group 0.
-    gic.distributor_write(0x84, Width::U32, 0xffff_feff);
+    gic.distributor_write(FIRST, 0x84, Width::U32, 0xffff_feff);
     set_priority(&mut gic, 40, 0);
     raise(&mut gic, 40);
     raise(&mut gic, 41);
@@ -425,7 +425,7 @@ fn an_irq_of_core_is_an_spi_and_others_are_refused() {
 fn it_is_made_in_a_static_and_the_trait_works_through_references() {
     static GIC: Vgic<1, 1> = Vgic::new();
     let (mut gic, mut registers) = (GIC.clone(), Registers::<4>::new());
-    gic.distributor_write(0, Width::U32, 1);
+    gic.distributor_write(FIRST, 0, Width::U32, 1);
     gic.redistributor_write(FIRST, 0x14, Width::U32, 0);
     gic.redistributor_write(FIRST, 0x1_0100, Width::U32, 1);
     gic.write_sgi1r(FIRST, 1);

@@ -5,7 +5,7 @@ use std::vec;
 use crossvm_core::{Level, Width};
 
 use crate::spec::{ListRegister, MachineControl, State};
-use crate::testing::{FIRST, Gic, Registers, SECOND, THIRD, TIMER, bit, booted, set_bit, set_edge, spi};
+use crate::testing::{FIRST, Gic, Registers, SECOND, THIRD, TIMER, bit, booted, booted_v2, set_bit, set_edge, spi};
 use crate::{VcpuSet, Vgic};
 
 const PEND: u32 = 0x200;
@@ -37,14 +37,14 @@ fn two_resident() -> (Gic, Registers<4>) {
 #[test]
 fn an_spi_goes_to_the_vcpu_that_it_is_routed_to() {
     let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
-    gic.distributor_write(0x6000 + 40 * 8, Width::U64, 1);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U64, 1);
     raise(&mut gic, 40);
     assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(SECOND));
     gic.load(FIRST, &mut first);
     gic.load(SECOND, &mut second);
     assert_eq!((first.contents(), second.contents()), (vec![], vec![(40, State::Pending)]));
     // It is routed elsewhere: whoever has it is kicked, gives it back, and then the new target is kicked.
-    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 2);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 2);
     assert!(gic.take_kicks().contains(SECOND));
     gic.save(SECOND, &mut second);
     gic.load(SECOND, &mut second);
@@ -58,7 +58,7 @@ fn an_spi_that_is_active_on_one_vcpu_does_not_come_to_another() {
     raise(&mut gic, 40);
     gic.load(FIRST, &mut first);
     first.set(40, State::Active);
-    gic.distributor_write(0x6000 + 40 * 8, Width::U64, 1);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U64, 1);
     gic.save(FIRST, &mut first);
     gic.load(FIRST, &mut first);
     gic.load(SECOND, &mut second);
@@ -74,7 +74,7 @@ fn an_spi_that_is_active_on_one_vcpu_does_not_come_to_another() {
 #[test]
 fn a_1_of_n_spi_goes_to_one_vcpu_that_takes_part() {
     let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
-    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 1 << 31);
     first.machine = MachineControl::new();
     gic.load(FIRST, &mut first);
     gic.load(SECOND, &mut second);
@@ -104,7 +104,7 @@ fn a_1_of_n_spi_goes_to_one_vcpu_that_takes_part() {
 #[test]
 fn where_nobody_is_known_to_take_part_all_who_are_awake_are_asked() {
     let mut gic = booted();
-    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 1 << 31);
     gic.redistributor_write(THIRD, 0x14, Width::U32, 2);
     raise(&mut gic, 40);
     assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST).with(SECOND));
@@ -192,15 +192,15 @@ fn what_changes_nothing_kicks_nobody() {
 fn what_software_makes_active_is_active_where_it_is_routed_or_where_it_is_already() {
     let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
     // 40 to the second, 41 to any that is awake, 42 to nobody; 43 is in a list register of the first when its route changes.
-    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1);
-    gic.distributor_write(0x6000 + 41 * 8, Width::U32, 1 << 31);
-    gic.distributor_write(0x6000 + 42 * 8, Width::U32, 7);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 1);
+    gic.distributor_write(FIRST, 0x6000 + 41 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(FIRST, 0x6000 + 42 * 8, Width::U32, 7);
     gic.redistributor_write(FIRST, 0x14, Width::U32, 2);
     (40..43).for_each(|intid| set_bit(&mut gic, ACTIVE, intid));
     gic.redistributor_write(FIRST, 0x14, Width::U32, 0);
     raise(&mut gic, 43);
     gic.load(FIRST, &mut first);
-    gic.distributor_write(0x6000 + 43 * 8, Width::U32, 1);
+    gic.distributor_write(FIRST, 0x6000 + 43 * 8, Width::U32, 1);
     set_bit(&mut gic, ACTIVE, 43);
     exit(&mut gic, &mut first);
     gic.load(SECOND, &mut second);
@@ -235,7 +235,7 @@ fn changes_to_a_vcpus_own_interrupts_kick_it_while_they_are_in_its_list_register
 #[test]
 fn whoever_ceases_to_take_part_before_a_1_of_n_spi_reaches_it_passes_it_on() {
     let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
-    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 1 << 31);
     first.machine = MachineControl::new();
     gic.load(FIRST, &mut first);
     gic.load(SECOND, &mut second);
@@ -253,10 +253,10 @@ fn whoever_ceases_to_take_part_before_a_1_of_n_spi_reaches_it_passes_it_on() {
 #[test]
 fn a_vcpu_alone_need_not_tell_that_it_takes_a_1_of_n_spi_no_more() {
     let (mut gic, mut registers) = (Vgic::<1, 1>::new(), Registers::<4>::new());
-    gic.distributor_write(0, Width::U32, 1);
+    gic.distributor_write(FIRST, 0, Width::U32, 1);
     gic.redistributor_write(FIRST, 0x14, Width::U32, 0);
-    gic.distributor_write(0x6000 + 40 * 8, Width::U32, 1 << 31);
-    gic.distributor_write(0x104, Width::U32, 1 << 8);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U32, 1 << 31);
+    gic.distributor_write(FIRST, 0x104, Width::U32, 1 << 8);
     gic.load(FIRST, &mut registers);
     gic.set_spi_level(spi(40), Level::High).unwrap();
     gic.load(FIRST, &mut registers);
@@ -273,7 +273,7 @@ fn an_edge_on_an_active_interrupt_goes_to_the_new_target_after_the_end() {
     let (mut gic, mut registers) = two_resident();
     registers.set(40, State::Active);
     gic.save(FIRST, &mut registers);
-    gic.distributor_write(0x6000 + 40 * 8, Width::U64, 1);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U64, 1);
     gic.pulse_spi(spi(40)).unwrap();
     gic.load(FIRST, &mut registers);
     assert_eq!(registers.of(40).state(), State::Active);
@@ -300,4 +300,58 @@ fn with_separate_deactivation_any_vcpu_may_deactivate() {
     assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
     exit(&mut gic, &mut first);
     assert_eq!(first.contents(), []);
+}
+
+#[test]
+fn a_vcpu_that_is_reset_loses_its_own_interrupts_and_no_spi() {
+    for mut gic in [booted(), booted_v2()] {
+        let (mut second, mut third) = (Registers::<4>::new(), Registers::<4>::new());
+        // 40 and 41 to the second: one is handled when it goes off, one waits. 42 to any, or to the last two; 43 to the third.
+        for (intid, route, targets) in [(40, 1, 2), (41, 1, 2), (42, 1 << 31, 6), (43, 2, 4)] {
+            gic.distributor_write(FIRST, 0x6000 + intid * 8, Width::U64, route);
+            gic.distributor_write(FIRST, 0x800 + intid, Width::U8, targets);
+        }
+        gic.load(THIRD, &mut third);
+        gic.load(SECOND, &mut second);
+        raise(&mut gic, 40);
+        gic.load(SECOND, &mut second);
+        second.set(40, State::Active);
+        gic.save(SECOND, &mut second);
+        [41, 42].into_iter().for_each(|intid| raise(&mut gic, intid));
+        gic.load(SECOND, &mut second);
+        assert_eq!(second.contents(), [(40, State::Active), (41, State::Pending), (42, State::Pending)]);
+        gic.set_ppi_level(SECOND, TIMER, Level::High).unwrap();
+        gic.save(SECOND, &mut second);
+        let _ = gic.take_kicks();
+
+        gic.reset_vcpu(SECOND).unwrap();
+        assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(THIRD), "42 has to go to another vCPU");
+        raise(&mut gic, 43);
+        gic.load(THIRD, &mut third);
+        assert_eq!(third.contents(), [(42, State::Pending), (43, State::Pending)]);
+        // It comes back as it was at power-on, but for the line, and the SPIs are there still.
+        let own = |gic: &Gic, offset| match gic.version() {
+            crate::Version::V2 => gic.distributor_read(SECOND, offset, Width::U32),
+            crate::Version::V3 => gic.redistributor_read(SECOND, 0x1_0000 + offset, Width::U32),
+        };
+        let fresh = Gic::with_version(gic.version());
+        for offset in [0x80, 0x100, 0x300, 0x400, 0x418] {
+            assert_eq!(own(&gic, offset), own(&fresh, offset), "{offset:#x}");
+        }
+        assert_eq!(own(&gic, 0x200), 1 << 27);
+        gic.redistributor_write(SECOND, 0x14, Width::U32, 0);
+        gic.load(SECOND, &mut second);
+        assert_eq!(second.contents(), [(40, State::Active), (41, State::Pending)]);
+    }
+}
+
+#[test]
+fn a_vcpu_that_is_reset_gives_its_physical_interrupts_back() {
+    let mut gic = booted();
+    let physical = crate::PhysicalIntId::new(27).unwrap();
+    gic.raise_hardware(SECOND, TIMER, physical).unwrap();
+    gic.reset_vcpu(SECOND).unwrap();
+    assert_eq!((gic.take_deactivation(SECOND), gic.take_deactivation(SECOND)), (Some(physical), None));
+    let absent = crate::VcpuId::new(3).unwrap();
+    assert_eq!(gic.reset_vcpu(absent), Err(crate::Error::NoSuchVcpu { index: 3, count: 3 }));
 }

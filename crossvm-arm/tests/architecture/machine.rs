@@ -149,7 +149,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
         let value = if intid < 32 {
             self.gic.redistributor_read(vcpu_id(vcpu), 0x1_0000 + offset, Width::U32)
         } else {
-            self.gic.distributor_read(offset + intid / 32 * 4, Width::U32)
+            self.gic.distributor_read(vcpu_id(0), offset + intid / 32 * 4, Width::U32)
         };
         value >> (intid % 32) & 1 != 0
     }
@@ -159,7 +159,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
         if intid < 32 {
             self.gic.redistributor_write(vcpu_id(vcpu), 0x1_0000 + offset, width, value);
         } else {
-            self.gic.distributor_write(offset, width, value);
+            self.gic.distributor_write(vcpu_id(0), offset, width, value);
         }
         self.load(by);
     }
@@ -203,7 +203,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
                 let others = if intid < 32 {
                     self.gic.redistributor_read(vcpu_id(vcpu), 0x1_0080, Width::U32)
                 } else {
-                    self.gic.distributor_read(0x80 + word, Width::U32)
+                    self.gic.distributor_read(vcpu_id(0), 0x80 + word, Width::U32)
                 };
                 (0x80 + word, Width::U32, if group == Group::One { others | bit } else { others & !bit })
             }
@@ -215,7 +215,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
                 interrupt.edge = edge;
                 let config = 0xc00 + intid / 4;
                 let field = 0b11 << (intid % 4 * 2);
-                let others = self.gic.distributor_read(config, Width::U8) & !field;
+                let others = self.gic.distributor_read(vcpu_id(0), config, Width::U8) & !field;
                 (config, Width::U8, if edge { others | field } else { others })
             }
             Change::Target(target) if intid >= 32 => {

@@ -83,14 +83,14 @@ impl Race {
     fn new(registers: usize) -> Self {
         let physical = Physical::default();
         let mut gic = Vgic::new();
-        gic.distributor_write(0, Width::U32, 2);
+        gic.distributor_write(vcpu_id(0), 0, Width::U32, 2);
         for offset in [0x84, 0x88, 0x104, 0x108] {
-            gic.distributor_write(offset, Width::U32, 0xffff_ffff);
+            gic.distributor_write(vcpu_id(0), offset, Width::U32, 0xffff_ffff);
         }
         for intid in EDGES {
             let config = 0xc00 + intid / 4;
-            let old = gic.distributor_read(config, Width::U8);
-            gic.distributor_write(config, Width::U8, old | 0b10 << (intid % 4 * 2));
+            let old = gic.distributor_read(vcpu_id(0), config, Width::U8);
+            gic.distributor_write(vcpu_id(0), config, Width::U8, old | 0b10 << (intid % 4 * 2));
         }
         for vcpu in (0..VCPUS).map(vcpu_id) {
             gic.redistributor_write(vcpu, 0x14, Width::U32, 0);
@@ -197,13 +197,15 @@ impl Race {
             }
             Step::Enable { by, intid, on } => {
                 let offset = if on { 0x100 } else { 0x180 } + intid / 32 * 4;
-                self.exit(by, |gic| gic.distributor_write(offset, Width::U32, 1 << (intid % 32)));
+                self.exit(by, |gic| gic.distributor_write(vcpu_id(0), offset, Width::U32, 1 << (intid % 32)));
             }
-            Step::Route { by, intid, route } => self.exit(by, |gic| gic.distributor_write(0x6000 + intid * 8, Width::U64, route)),
+            Step::Route { by, intid, route } => {
+                self.exit(by, |gic| gic.distributor_write(vcpu_id(0), 0x6000 + intid * 8, Width::U64, route))
+            }
             // The order of those that are being handled is their priority: a guest leaves that alone.
             Step::Priority { by, intid, priority } => {
                 if self.record(0, intid).handler.is_none() {
-                    self.exit(by, |gic| gic.distributor_write(0x400 + intid, Width::U8, priority.into()));
+                    self.exit(by, |gic| gic.distributor_write(vcpu_id(0), 0x400 + intid, Width::U8, priority.into()));
                 }
             }
             Step::Group { vcpu, on } => {
@@ -228,7 +230,7 @@ impl Race {
     /// All kicks arrive, guests handle what they get, handlers quiet their devices.
     fn drain(&mut self) {
         self.exit(0, |gic| {
-            gic.distributor_write(0x104, Width::U64, u64::MAX);
+            gic.distributor_write(vcpu_id(0), 0x104, Width::U64, u64::MAX);
         });
         (0..VCPUS).for_each(|vcpu| self.set_group(vcpu, true));
         let mut rounds = 0;

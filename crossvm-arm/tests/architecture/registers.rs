@@ -29,9 +29,9 @@ const WRITABLE_PRIVATE: [core::ops::Range<u32>; 9] = [
 fn what_is_not_implemented_ignores_writes_and_reads_zero() {
     let mut gic = Gic::new();
     for offset in (0..DISTRIBUTOR_SIZE).step_by(4).filter(|offset| !WRITABLE.iter().any(|range| range.contains(offset))) {
-        gic.distributor_write(offset, Width::U32, 0xffff_ffff);
+        gic.distributor_write(VCPU, offset, Width::U32, 0xffff_ffff);
         let known = [0x4, 0x8, 0xffe8].contains(&offset);
-        assert_eq!(gic.distributor_read(offset, Width::U32) != 0, known, "{offset:#x}");
+        assert_eq!(gic.distributor_read(VCPU, offset, Width::U32) != 0, known, "{offset:#x}");
     }
     for offset in (0..REDISTRIBUTOR_SIZE).step_by(4).filter(|offset| !WRITABLE_PRIVATE.iter().any(|range| range.contains(offset))) {
         gic.redistributor_write(VCPU, offset, Width::U32, 0xffff_ffff);
@@ -67,7 +67,7 @@ proptest! {
         let mut gic = Gic::new();
         for (shared, distributor, redistributor, width, value) in writes {
             if shared {
-                gic.distributor_write(distributor, width, value);
+                gic.distributor_write(VCPU, distributor, width, value);
             } else {
                 gic.redistributor_write(VCPU, redistributor, width, value);
             }
@@ -76,8 +76,8 @@ proptest! {
             let bytes = |base: u32, read: &dyn Fn(u32) -> u64| {
                 (0..u32::try_from(width.bytes()).unwrap()).filter_map(|byte| Some(read(base.checked_add(byte)?) << (8 * byte))).sum::<u64>()
             };
-            let expected = bytes(distributor, &|offset| gic.distributor_read(offset, Width::U8));
-            prop_assert_eq!(gic.distributor_read(distributor, width), expected);
+            let expected = bytes(distributor, &|offset| gic.distributor_read(VCPU, offset, Width::U8));
+            prop_assert_eq!(gic.distributor_read(VCPU, distributor, width), expected);
             let expected = bytes(redistributor, &|offset| gic.redistributor_read(VCPU, offset, Width::U8));
             prop_assert_eq!(gic.redistributor_read(VCPU, redistributor, width), expected);
         }
@@ -88,13 +88,13 @@ proptest! {
         let (mut whole, mut split) = (Gic::new(), Gic::new());
         for (shared, distributor, redistributor, width, value) in writes {
             if shared {
-                whole.distributor_write(distributor, width, value);
+                whole.distributor_write(VCPU, distributor, width, value);
             } else {
                 whole.redistributor_write(VCPU, redistributor, width, value);
             }
             for byte in 0..u32::try_from(width.bytes()).unwrap() {
                 if let (true, Some(offset)) = (shared, distributor.checked_add(byte)) {
-                    split.distributor_write(offset, Width::U8, value >> (8 * byte));
+                    split.distributor_write(VCPU, offset, Width::U8, value >> (8 * byte));
                 } else if let (false, Some(offset)) = (shared, redistributor.checked_add(byte)) {
                     split.redistributor_write(VCPU, offset, Width::U8, value >> (8 * byte));
                 }

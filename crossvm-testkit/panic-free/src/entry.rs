@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use crossvm_arm::{PhysicalIntId, Ppi, VcpuId, Vgic};
+use crossvm_arm::{Gich, Messages, PhysicalIntId, Ppi, Spi, SpiRange, VcpuId, Version, Vgic};
 use crossvm_core::device::Name;
 use crossvm_core::{
     Bdf, Config, ConfigAccess, ConfigEffect, Connection, CrossVm, EventId, EventSet, ExactId, GuestAccess, GuestAddr, GuestRange,
@@ -31,7 +31,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 extern "C" fn _start() {
     let Some(window) = GuestRange::new(GuestAddr::new(black_box(0x1000_0000)), black_box(0x1000_0000)) else { return };
     let Some(ecam) = Ecam::new(GuestAddr::new(black_box(0x3f00_0000)), black_box(16)) else { return };
-    let mut vm = Vm { memory: Memory, pci: PciBus::new(HostBridge::default(), window), irqs: Irqs, gic: Vgic::new() };
+    let mut vm = Vm { memory: Memory, pci: PciBus::new(HostBridge::default(), window), irqs: Irqs, gic: gic() };
     let mut connections = Connections::new(black_box(Config::default()));
     install(&mut vm, &mut connections);
     let mut ports = ConfigPorts::new();
@@ -42,6 +42,14 @@ extern "C" fn _start() {
         interrupts(&mut vm.gic);
         deliberate();
     }
+}
+
+/// Of either version, with messages or without.
+fn gic() -> Vgic<2, 2> {
+    let gic = Vgic::with_version(if black_box(true) { Version::V2 } else { Version::V3 });
+    let range = Spi::new(black_box(64)).and_then(|first| SpiRange::new(first, black_box(8)));
+    let Some(range) = range else { return gic };
+    gic.with_messages(Messages::new(GuestAddr::new(black_box(0x0802_0000)), range)).unwrap_or_default()
 }
 
 fn install(vm: &mut Vm, connections: &mut Connections) {
@@ -119,14 +127,19 @@ fn interrupts(gic: &mut Vgic<2, 2>) {
     let Some(vcpu) = VcpuId::new(black_box(0)) else { return };
     let mut lists = Lists([0; 4]);
     gic.save(vcpu, &mut lists);
-    black_box(gic.distributor_read(black_box(0), width()));
-    gic.distributor_write(black_box(0), width(), black_box(0));
+    black_box(gic.distributor_read(vcpu, black_box(0), width()));
+    gic.distributor_write(vcpu, black_box(0), width(), black_box(0));
     black_box(gic.redistributor_read(vcpu, black_box(0), width()));
     gic.redistributor_write(vcpu, black_box(0), width(), black_box(0));
     gic.write_sgi1r(vcpu, black_box(0));
     gic.write_sgi0r(vcpu, black_box(0));
     gic.write_asgi1r(vcpu, black_box(0));
     gic.write_dir(vcpu, black_box(0));
+    black_box(gic.cpu_interface_read(vcpu, black_box(0), width()));
+    gic.cpu_interface_write(vcpu, black_box(0), width(), black_box(0));
+    black_box(gic.message_frame_read(black_box(0), width()));
+    gic.message_frame_write(black_box(0), width(), black_box(0));
+    black_box(gic.reset_vcpu(vcpu).is_ok());
     if let (Some(ppi), Some(physical)) = (Ppi::new(black_box(27)), PhysicalIntId::new(black_box(27))) {
         black_box(gic.raise_hardware(vcpu, ppi, physical).is_ok());
         black_box(gic.lower_hardware(vcpu, ppi).is_ok());
@@ -136,4 +149,8 @@ fn interrupts(gic: &mut Vgic<2, 2>) {
     black_box(gic.take_deactivation(vcpu).is_some());
     black_box(gic.take_kicks());
     gic.load(vcpu, &mut lists);
+    let mut gich = Gich::new(lists);
+    gic.save(vcpu, &mut gich);
+    gic.load(vcpu, &mut gich);
+    gich.clear();
 }

@@ -4,7 +4,7 @@ use core::hint::black_box;
 use core::sync::atomic::AtomicU32;
 
 use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl};
-use crossvm_arm::{ListRegisters, Vgic};
+use crossvm_arm::{GichFrame, ListRegisters, Vgic};
 use crossvm_core::{
     Backend, Dataport, ErrorKind, ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, GuestRange, Irq, IrqAllocator, Mapping, Notifier,
 };
@@ -158,6 +158,16 @@ impl ListRegisters for Lists {
 
     fn machine_control(&self) -> MachineControl {
         MachineControl::from_bits(black_box(0))
+    }
+}
+
+impl GichFrame for Lists {
+    fn read(&self, offset: u32) -> u32 {
+        black_box(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32) {
+        black_box((offset, value));
     }
 }
 

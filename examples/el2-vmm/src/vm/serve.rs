@@ -204,15 +204,15 @@ impl<P: Platform> Vm<P> {
                 Some(_) => Served::Done,
                 None => Served::Nothing,
             },
-            Some(GuestAccess::Read { width, .. }) => self.device_read(at, width),
-            Some(GuestAccess::Write { width, value, .. }) => self.device_write(at, width, value),
+            Some(GuestAccess::Read { width, .. }) => self.device_read(vcpu.id, at, width),
+            Some(GuestAccess::Write { width, value, .. }) => self.device_write(vcpu.id, at, width, value),
         }
     }
 
-    fn device_read(&mut self, at: GuestAddr, width: Width) -> Served {
+    fn device_read(&mut self, vcpu: crossvm_arm::VcpuId, at: GuestAddr, width: Width) -> Served {
         let gic = &self.backend.interrupts;
         if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
-            return Served::Value(gic.distributor_read(offset, width));
+            return Served::Value(gic.distributor_read(vcpu, offset, width));
         }
         if let Some((vcpu, offset)) = redistributor(at) {
             return Served::Value(gic.redistributor_read(vcpu, offset, width));
@@ -223,10 +223,10 @@ impl<P: Platform> Vm<P> {
         map::ECAM.read(&self.backend.pci, at, width).map_or(Served::Nothing, Served::Value)
     }
 
-    fn device_write(&mut self, at: GuestAddr, width: Width, value: u64) -> Served {
+    fn device_write(&mut self, vcpu: crossvm_arm::VcpuId, at: GuestAddr, width: Width, value: u64) -> Served {
         let gic = &mut self.backend.interrupts;
         if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
-            gic.distributor_write(offset, width, value);
+            gic.distributor_write(vcpu, offset, width, value);
         } else if let Some((vcpu, offset)) = redistributor(at) {
             gic.redistributor_write(vcpu, offset, width, value);
         } else if let Some(offset) = offset(map::UART, at) {

@@ -1,8 +1,11 @@
-//! Register offsets and layouts of the Arm Generic Interrupt Controller, version 3 (Arm IHI 0069; sections as in issue H).
-//! Layouts and constants only.
+//! Register offsets and layouts of the Arm Generic Interrupt Controller: what both versions share and what version 3 has (Arm IHI 0069;
+//! sections as in issue H). What version 2 has to itself is in [`gicv2`]. Layouts and constants only.
 //!
-//! One Security state (`GICD_CTLR.DS` = 1), affinity routing always on (`GICD_CTLR.ARE` = 1), no LPIs, no extended SPI and PPI ranges,
-//! no message-based SPIs.
+//! Version 3: one Security state (`GICD_CTLR.DS` = 1), affinity routing always on (`GICD_CTLR.ARE` = 1), no LPIs, no extended SPI and PPI
+//! ranges.
+
+pub mod gicv2;
+pub mod message;
 
 use bitfield_struct::{bitenum, bitfield};
 
@@ -89,7 +92,7 @@ pub const IIDR_VALUE: u32 = 0x5800_143b;
 pub const PIDR2_VALUE: u32 = 0x3b;
 
 /// `GICD_CTLR` where `DS` = 1 (IHI 0069 §12.9). RWP reads as zero: every write has taken effect when it returns.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct DistributorControl {
     /// `EnableGrp0`: group 0 interrupts are forwarded.
@@ -111,7 +114,7 @@ pub struct DistributorControl {
 }
 
 /// `GICD_TYPER` (IHI 0069 §12.9).
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct DistributorType {
     /// `ITLinesNumber`: INTIDs up to 32 × (n + 1) − 1.
@@ -146,7 +149,7 @@ pub struct DistributorType {
 }
 
 /// `GICD_IROUTER<n>` (IHI 0069 §12.9), lower half: with `GICD_TYPER.A3V` = 0 the upper half is reserved.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct Route {
     /// `Aff2.Aff1.Aff0` of the PE.
@@ -164,7 +167,7 @@ impl Route {
 }
 
 /// `GICR_TYPER` (IHI 0069 §12.11).
-#[bitfield(u64)]
+#[bitfield(u64, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct RedistributorType {
     /// `PLPIS`: physical LPIs.
@@ -189,7 +192,7 @@ pub struct RedistributorType {
 }
 
 /// `GICR_WAKER` (IHI 0069 §12.11).
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct Waker {
     __: bool,
@@ -202,7 +205,7 @@ pub struct Waker {
 }
 
 /// `ICC_SGI1R_EL1`, `ICC_ASGI1R_EL1` and `ICC_SGI0R_EL1` (IHI 0069 §12.2).
-#[bitfield(u64)]
+#[bitfield(u64, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct SgiRequest {
     /// `TargetList`: bit n stands for `Aff0` = 16 × `range` + n.
@@ -229,10 +232,12 @@ pub struct SgiRequest {
     __: u8,
 }
 
-/// Interrupt group (IHI 0069 §4.6). A virtual CPU interface signals group 0 as FIQ, group 1 as IRQ.
+/// Interrupt group (IHI 0069 §4.6). Version 3 signals group 0 as FIQ, group 1 as IRQ; version 2 group 0 as the guest has it in
+/// `GICC_CTLR.FIQEn`.
 #[bitenum]
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Group {
     /// Group 0.
     #[fallback]
@@ -245,6 +250,7 @@ pub enum Group {
 #[bitenum]
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum State {
     /// The register is free.
     #[fallback]
@@ -274,14 +280,15 @@ impl State {
 /// `ICH_LR<n>_EL2` (IHI 0069 §12.4).
 ///
 /// GICv2's `GICH_LR<n>` (IHI 0048 §5.3.8) holds the same fields in 32 bits: 10 bits of either INTID and the upper 5 of the priority,
-/// which is all that is used here.
-#[bitfield(u64)]
+/// which is all that is used here. [`GichListRegister`](gicv2::GichListRegister) converts.
+#[bitfield(u64, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct ListRegister {
     /// `vINTID`: what the guest reads when it acknowledges.
     pub virtual_intid: u32,
     /// `pINTID`. Where `hardware`: the physical interrupt that the guest's deactivation deactivates. Else bit 9 asks for a maintenance
-    /// interrupt when the guest deactivates: [`ListRegister::MAINTENANCE_ON_EOI`].
+    /// interrupt when the guest deactivates: [`ListRegister::MAINTENANCE_ON_EOI`]. For an SGI of version 2, bits 2:0 are the vCPU
+    /// that sent it.
     #[bits(13)]
     pub physical_intid: u16,
     #[bits(3)]
@@ -308,7 +315,7 @@ impl ListRegister {
 }
 
 /// `ICH_HCR_EL2` (IHI 0069 §12.4); `GICH_HCR` (IHI 0048 §5.3.1) has the lower 8 bits and `EOIcount` at the same places.
-#[bitfield(u64)]
+#[bitfield(u64, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct HypervisorControl {
     /// `En`: the virtual CPU interface signals interrupts.
@@ -351,7 +358,7 @@ pub struct HypervisorControl {
 }
 
 /// `ICH_VMCR_EL2` (IHI 0069 §12.4), as far as it is needed here; `GICH_VMCR` (IHI 0048 §5.3.3) has these bits at the same places.
-#[bitfield(u64)]
+#[bitfield(u64, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct MachineControl {
     /// `VENG0`: the guest has group 0 enabled in its CPU interface.
