@@ -17,7 +17,7 @@ pub(crate) use report::Report;
 pub(crate) use scenario::Sabotage;
 
 use crate::launch::console::Line;
-use crate::launch::{Cpu, Ended, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
 use crate::output;
 use crate::run::DEFAULT_CPU;
 use crate::setup::{self, Existing, Ready};
@@ -117,6 +117,7 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<R
         hypervisor,
         layout: Layout::new(&system, &folder.join(format!("{name}.topology")))?,
         cpu: Cpu(DEFAULT_CPU.to_owned()),
+        gic: Gic::default(),
         extra: Vec::new(),
         input: Input::Nothing,
         output: Output::Lines,

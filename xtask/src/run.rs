@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::launch::{Cpu, Ended, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
 use crate::output;
 use crate::progress::seconds;
 use crate::setup::{self, Existing, Ready};
@@ -106,6 +106,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
         hypervisor,
         layout,
         cpu: Cpu(arguments.cpu),
+        gic: Gic::default(),
         extra: arguments.qemu_arguments,
         input: Input::Terminal,
         output: Output::Terminal,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Layout;
 use super::console::{Line, Splitter};
+use super::{Gic, Layout};
 use crate::{host, interrupt, process};
 
 /// How often a wait looks whether the user has interrupted us.
@@ -71,6 +71,7 @@ pub(crate) struct Machine {
     pub(crate) hypervisor: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) cpu: Cpu,
+    pub(crate) gic: Gic,
     /// Further arguments for the emulator.
     pub(crate) extra: Vec<OsString>,
     pub(crate) input: Input,
@@ -84,7 +85,7 @@ impl Machine {
     pub(crate) fn command(&self) -> Command {
         let layout = &self.layout;
         let mut command = Command::new(host::QEMU);
-        command.args(["-M", "virt,virtualization=on,gic-version=3", "-cpu", &self.cpu.0]);
+        command.args(["-M", &format!("virt,virtualization=on,gic-version={}", self.gic), "-cpu", &self.cpu.0]);
         command.args(["-smp", &layout.cpus.to_string(), "-m", &layout.memory_mib.to_string()]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot"]);
         match self.input {
