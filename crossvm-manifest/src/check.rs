@@ -7,7 +7,7 @@ use crate::{ComponentKind, Connection, DATAPORT_REGISTERS, Dataport, Interrupt, 
 /// Device numbers of a VM's bus that connections can have: all but the host bridge's.
 pub(crate) const DEVICE_NUMBERS: usize = 31;
 /// Connections that fit on one device number: all that share it have the same line.
-const FUNCTIONS: usize = 8;
+pub(crate) const FUNCTIONS: usize = 8;
 
 /// Whether a VM's bus has room for connections of which `own` have a line of their own and `shared` share one.
 pub(crate) const fn fits_bus(own: usize, shared: usize) -> bool {

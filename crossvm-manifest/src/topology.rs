@@ -259,6 +259,15 @@ pub enum Interrupt {
     Shared,
 }
 
+impl Interrupt {
+    /// The line of an end where nothing else is said: an own one while all of the VM's connections can have one, else the shared one.
+    /// `connections` is how many the VM has.
+    #[must_use]
+    pub const fn usual(connections: usize) -> Self {
+        if crate::check::fits_bus(connections, 0) { Self::Own } else { Self::Shared }
+    }
+}
+
 /// A bounded string out of `text`.
 ///
 /// # Errors
