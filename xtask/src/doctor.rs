@@ -8,7 +8,7 @@ use comfy_table::{Cell, Table};
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::guest::{self, Kernel};
+use crate::guest::{self, Kernel, Series};
 use crate::host::{self, Installer, Presence};
 use crate::output;
 use crate::process;
@@ -85,7 +85,7 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
             },
         });
     }
-    let kernel = Kernel::find(&cache);
+    let kernel = Kernel::find(&cache, Series::V6_1);
     items.push(Item {
         name: "guest kernel".to_owned(),
         state: presence(kernel.is_some()),

@@ -33,7 +33,7 @@ const TOOLS: [Tool; 3] = [
 ];
 
 /// Needed only beside Debian's compiler: rustup's target for the guests links by itself.
-const GUEST_LINKER: Tool = Tool {
+pub(crate) const GUEST_LINKER: Tool = Tool {
     program: "aarch64-linux-gnu-gcc",
     purpose: "links the guests' programs",
     packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],

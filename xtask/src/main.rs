@@ -9,6 +9,7 @@ mod hash;
 mod host;
 mod interrupt;
 mod launch;
+mod modules;
 mod output;
 mod process;
 mod programs;
@@ -52,6 +53,7 @@ enum Verb {
     /// Build the hypervisor and the guests' programs
     Build,
     Demo(demo::Arguments),
+    Module(modules::Arguments),
     Run(run::Arguments),
     Test(test::Arguments),
 }
@@ -88,6 +90,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
             interrupt::watch()?;
             demo::demo(&workspace, &arguments)?;
         }
+        Verb::Module(arguments) => modules::module(&workspace, &arguments)?,
         Verb::Test(arguments) => {
             interrupt::watch()?;
             return test::test(&workspace, &arguments);

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::apt::Apt;
 use crate::cache::{Cache, Lock};
-use crate::guest::{self, Kernel};
+use crate::guest::{self, Kernel, Series};
 use crate::host::{self, Installer, Presence};
 use crate::output;
 use crate::progress::step;
@@ -61,15 +61,29 @@ pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> 
             Toolchain::find(&cache)?.ok_or_else(|| damaged("the compiler"))?
         }
     };
-    if refresh || Kernel::find(&cache).is_none() {
-        step("guest kernel", |step| Kernel::install(&cache, &lock, source.open(step)?, step))?;
+    if refresh || Kernel::find(&cache, Series::V6_1).is_none() {
+        step("guest kernel", |step| Kernel::install(&cache, &lock, source.open(step)?, Series::V6_1, step))?;
     }
     if refresh || guest::find_busybox(&cache).is_none() {
         step("guest busybox", |step| guest::install_busybox(&cache, &lock, source.open(step)?, step))?;
     }
-    let kernel = Kernel::find(&cache).ok_or_else(|| damaged("the kernel"))?;
+    let kernel = Kernel::find(&cache, Series::V6_1).ok_or_else(|| damaged("the kernel"))?;
     let busybox = guest::find_busybox(&cache).ok_or_else(|| damaged("busybox"))?;
     Ok(Ready { toolchain, kernel, busybox })
+}
+
+/// The kernel of `series` for guests, fetched where it is not in the cache. Setup brings [`Series::V6_1`] only.
+pub(crate) fn kernel(series: Series) -> Result<Kernel> {
+    let cache = Cache::find()?;
+    if let Some(kernel) = Kernel::find(&cache, series) {
+        return Ok(kernel);
+    }
+    let lock = cache.lock()?;
+    step(&format!("guest kernel {series}"), |step| {
+        let apt = Apt::update(&cache, &lock, step)?;
+        Kernel::install(&cache, &lock, &apt, series, step)
+    })?;
+    Kernel::find(&cache, series).ok_or_else(|| damaged("the kernel"))
 }
 
 /// Everything, if it is there.
@@ -78,7 +92,7 @@ fn find(cache: &Cache) -> Result<Option<Ready>> {
     if host::tools(Some(&toolchain)).iter().any(|tool| tool.presence() == Presence::Missing) {
         return Ok(None);
     }
-    let Some((kernel, busybox)) = Kernel::find(cache).zip(guest::find_busybox(cache)) else { return Ok(None) };
+    let Some((kernel, busybox)) = Kernel::find(cache, Series::V6_1).zip(guest::find_busybox(cache)) else { return Ok(None) };
     Ok(Some(Ready { toolchain, kernel, busybox }))
 }
 

@@ -1,0 +1,147 @@
+//! The kernel that guests run: Debian's, unmodified.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::ValueEnum;
+
+use super::image;
+use crate::apt::{self, Apt, Side};
+use crate::cache::{Cache, Lock};
+use crate::progress::Step;
+
+/// The kernel modules that the guests need, in the order of loading.
+const MODULES: [&str; 2] = ["uio", "uio_pci_generic"];
+
+/// A series of kernels that Debian 12 has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Series {
+    /// Linux 6.1, the release's own: what guests run unless somebody asks for another.
+    #[value(name = "6.1")]
+    V6_1,
+    /// Linux 6.12, from a later release.
+    #[value(name = "6.12")]
+    V6_12,
+}
+
+impl Series {
+    /// The package that depends on the newest kernel.
+    const fn image_package(self) -> &'static str {
+        match self {
+            Self::V6_1 => "linux-image-cloud-arm64",
+            Self::V6_12 => "linux-image-6.12-cloud-arm64",
+        }
+    }
+
+    /// The package that depends on the headers of the newest kernel for `architecture`.
+    pub(crate) fn headers_package(self, architecture: &str) -> String {
+        match self {
+            Self::V6_1 => format!("linux-headers-cloud-{architecture}"),
+            Self::V6_12 => format!("linux-headers-6.12-cloud-{architecture}"),
+        }
+    }
+
+    /// Whether the kernel `release` (`uname -r`) is one of it.
+    pub(crate) fn includes(self, release: &str) -> bool {
+        release.starts_with(match self {
+            Self::V6_1 => "6.1.",
+            Self::V6_12 => "6.12.",
+        })
+    }
+
+    /// Name of the kernel in the cache.
+    const fn entry(self) -> &'static str {
+        match self {
+            Self::V6_1 => "kernel",
+            Self::V6_12 => "kernel-6.12",
+        }
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V6_1 => "6.1",
+            Self::V6_12 => "6.12",
+        })
+    }
+}
+
+/// The kernel in the cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    /// The raw arm64 Image.
+    pub(crate) image: PathBuf,
+    /// What `uname -r` says in a guest that runs it.
+    pub(crate) release: String,
+    /// The package it came from, with its version.
+    pub(crate) package: String,
+    modules: Vec<PathBuf>,
+}
+
+impl Kernel {
+    /// The kernel of `series`, if it is in the cache and undamaged.
+    pub(crate) fn find(cache: &Cache, series: Series) -> Option<Self> {
+        let stamp = cache.verified(series.entry())?;
+        let folder = cache.path(series.entry());
+        let release = fs::read_to_string(folder.join("release")).ok()?;
+        let modules = MODULES.iter().map(|name| folder.join(format!("{name}.ko"))).collect();
+        Some(Self { image: folder.join("Image"), release, package: stamp.origin, modules })
+    }
+
+    /// The kernel with one more module to load: it follows the others into the initial RAM disk, as /lib/modules/NAME.ko.
+    pub(crate) fn with_module(mut self, module: PathBuf) -> Self {
+        self.modules.push(module);
+        self
+    }
+
+    /// The files of the modules that go into the initial RAM disk, in the order of loading.
+    pub(super) fn modules(&self) -> &[PathBuf] {
+        &self.modules
+    }
+
+    /// Downloads and unpacks the current kernel of `series`.
+    pub(crate) fn install(cache: &Cache, lock: &Lock, apt: &Apt, series: Series, step: &Step) -> Result<()> {
+        let meta = series.image_package();
+        let dependencies = apt.depends(Side::Guest, meta)?;
+        let name = dependencies.iter().find(|name| name.starts_with("linux-image-"));
+        let name = name.ok_or_else(|| anyhow!("{meta} depends on no kernel package"))?;
+        let package = apt.find(Side::Guest, name)?;
+        let file = apt.fetch(&package, step)?;
+        step.detail("unpacking the kernel");
+        cache.create(lock, series.entry(), &format!("{} {}", package.name, package.version), |folder| {
+            let tree = folder.join("tree");
+            apt::unpack(&file, &tree)?;
+            let release = name.trim_start_matches("linux-image-").to_owned();
+            let kernel = tree.join(format!("boot/vmlinuz-{release}"));
+            let bytes = fs::read(&kernel).with_context(|| format!("the package {name} has no boot/vmlinuz-{release}"))?;
+            fs::write(folder.join("Image"), image::unwrap_kernel(bytes)?)?;
+            fs::write(folder.join("release"), &release)?;
+            let mut files = vec![PathBuf::from("Image"), PathBuf::from("release")];
+            let drivers = [format!("lib/modules/{release}"), format!("usr/lib/modules/{release}")]
+                .map(|modules| tree.join(modules).join("kernel/drivers/uio"));
+            for module in MODULES {
+                let path = PathBuf::from(format!("{module}.ko"));
+                fs::write(folder.join(&path), read_module(&drivers, module)?)?;
+                files.push(path);
+            }
+            fs::remove_dir_all(&tree)?;
+            Ok(files)
+        })?;
+        Ok(())
+    }
+}
+
+fn read_module(folders: &[PathBuf], name: &str) -> Result<Vec<u8>> {
+    for folder in folders {
+        if let Ok(bytes) = fs::read(folder.join(format!("{name}.ko"))) {
+            return Ok(bytes);
+        }
+        if let Ok(bytes) = fs::read(folder.join(format!("{name}.ko.xz"))) {
+            return image::unpack_xz(&bytes).with_context(|| format!("{name}.ko.xz cannot be decompressed"));
+        }
+    }
+    bail!("the kernel package has no module {name}.ko or {name}.ko.xz")
+}
