@@ -1,24 +1,30 @@
 //! Configuration space of one function with a type 0 header, as plain data.
 
-use crossvm_core::{BarIndex, BarWidth, Command, ConfigAccess, Function, GuestAddr, GuestRange, InterruptStatus, MsixControl};
+use crossvm_core::{BarIndex, BarWidth, Bdf, Command, ConfigAccess, Function, GuestAddr, GuestRange, InterruptStatus, MsixControl};
 
+use crate::capabilities::Capabilities;
 use crate::lane::Lane;
-use crate::spec::{self, BAR_KIND_64, ClassRegister, CommandRegister, HeaderRegister, InterruptRegister, MemoryBar, StatusRegister};
+use crate::spec::{
+    self, BAR_KIND_64, ClassRegister, CommandRegister, HeaderRegister, InterruptRegister, MemoryBar, MsixHeader, StatusRegister,
+};
 
 /// What a write to a function's configuration space changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Bar { bar: BarIndex, from: GuestAddr, to: GuestAddr },
     Command { before: Command, after: Command },
+    Msix { before: MsixControl, after: MsixControl },
 }
 
 /// A function's identity and registers.
 #[derive(Debug, Clone)]
 pub(crate) struct FunctionState {
+    pub(crate) bdf: Bdf,
     pub(crate) description: Function,
     pub(crate) command: Command,
     pub(crate) status: InterruptStatus,
     pub(crate) msix: MsixControl,
+    capabilities: Capabilities,
     interrupt_line: u8,
     /// Address bits of the six base address registers.
     addresses: [u32; 6],
@@ -30,7 +36,7 @@ pub(crate) struct FunctionState {
 
 impl FunctionState {
     /// The function at power-on, its BARs at `addresses`.
-    pub(crate) fn new(description: Function, addresses: [GuestAddr; 6]) -> Self {
+    pub(crate) fn new(bdf: Bdf, description: Function, addresses: [GuestAddr; 6]) -> Self {
         let mut registers = [0; 6];
         for bar in BarIndex::ALL {
             let Some(Some(described)) = description.bars.get(bar.get()) else { continue };
@@ -41,6 +47,8 @@ impl FunctionState {
             }
         }
         Self {
+            bdf,
+            capabilities: Capabilities::of(&description),
             description,
             command: POWER_ON,
             status: InterruptStatus::Clear,
@@ -69,6 +77,12 @@ impl FunctionState {
     /// Where a BAR is at power-on.
     pub(crate) fn first_range(&self, bar: BarIndex) -> Option<GuestRange> {
         self.range_in(&self.first_addresses, bar)
+    }
+
+    /// Where a BAR is decoded, if it is.
+    pub(crate) fn decoded_range(&self, bar: BarIndex) -> Option<GuestRange> {
+        let at = self.decoded.get(bar.get()).copied().flatten()?;
+        GuestRange::new(at, self.description.bars.get(bar.get()).copied().flatten()?.size.bytes())
     }
 
     fn range_in(&self, addresses: &[u32; 6], bar: BarIndex) -> Option<GuestRange> {
@@ -108,12 +122,15 @@ impl FunctionState {
             spec::INTERRUPT => {
                 InterruptRegister::new().with_line(self.interrupt_line).with_pin(u8::from(function.interrupt.is_some())).into_bits()
             }
-            _ => 0,
+            spec::CAPABILITIES => self.capabilities.pointer(),
+            _ => self.capabilities.dword(function, self.msix, register),
         }
     }
 
     fn status_register(&self) -> StatusRegister {
-        StatusRegister::new().with_interrupt_status(self.status == InterruptStatus::Pending)
+        StatusRegister::new()
+            .with_interrupt_status(self.status == InterruptStatus::Pending)
+            .with_capabilities_list(!self.capabilities.is_empty())
     }
 
     fn bar_register(&self, index: BarIndex) -> u32 {
@@ -143,6 +160,13 @@ impl FunctionState {
                 let [line, ..] = lane.merge(u32::from(self.interrupt_line), value).to_le_bytes();
                 self.interrupt_line = line;
                 None
+            }
+            register if self.capabilities.msix() == Some(register) => {
+                let before = self.msix;
+                let header = self.capabilities.dword(&self.description, before, register);
+                let written = MsixHeader::from_bits(lane.merge(header, value));
+                self.msix = MsixControl { enabled: written.enable(), masked: written.function_mask() };
+                (before != self.msix).then_some(Change::Msix { before, after: self.msix })
             }
             _ => None,
         }

@@ -40,7 +40,11 @@ extern crate std;
 
 mod bus;
 mod cam;
+mod capabilities;
+mod check;
+mod decode;
 mod ecam;
+mod error;
 #[cfg(feature = "fdt")]
 pub mod fdt;
 mod function;
@@ -50,7 +54,8 @@ mod ports;
 mod region;
 pub mod spec;
 
-pub use bus::{HostBridge, PciBus, PciError};
+pub use bus::{HostBridge, PciBus};
 pub use cam::Cam;
 pub use ecam::Ecam;
+pub use error::PciError;
 pub use ports::ConfigPorts;

@@ -1,4 +1,4 @@
-//! Layout of a type 0 configuration header: PCI Local Bus 3.0, §6.1 and §6.2. Offsets are those of the dword that holds a register.
+//! Layout of a type 0 configuration header and of the capabilities behind it: PCI Local Bus 3.0, §6.1, §6.2, §6.7 and §6.8.2. Offsets are those of the dword that holds a register.
 
 use bitfield_struct::bitfield;
 
@@ -18,6 +18,24 @@ pub const BAR5: u16 = 0x24;
 pub const SUBSYSTEM: u16 = 0x2c;
 /// [`InterruptRegister`], §6.2.4.
 pub const INTERRUPT: u16 = 0x3c;
+/// Pointer to the first capability (7:0), §6.7.
+pub const CAPABILITIES: u16 = 0x34;
+/// The first capability, where there is one: behind the header.
+pub const FIRST_CAPABILITY: u16 = 0x40;
+/// Capability id "vendor specific", appendix H.
+pub const VENDOR_CAPABILITY_ID: u8 = 0x09;
+/// Capability id of MSI-X, appendix H.
+pub const MSIX_CAPABILITY_ID: u8 = 0x11;
+/// [`MsixHeader`], relative to the capability, §6.8.2.3.
+pub const MSIX_HEADER: u16 = 0;
+/// [`MsixPlace`] of the table, relative to the capability, §6.8.2.4.
+pub const MSIX_TABLE: u16 = 4;
+/// [`MsixPlace`] of the pending bits, relative to the capability, §6.8.2.5.
+pub const MSIX_PENDING: u16 = 8;
+/// Bits of [`MsixHeader::last_vector`].
+pub const LAST_VECTOR_MASK: u16 = 0x7ff;
+/// Bits of [`MsixPlace::bar`].
+pub const BAR_NUMBER_MASK: usize = 0b111;
 /// Size of a function's configuration space with ECAM: PCI Express 3.0, §7.2.2.
 pub const EXTENDED_CONFIG_SPACE: u16 = 0x1000;
 
@@ -115,6 +133,50 @@ pub struct InterruptRegister {
     pub min_gnt: u8,
     /// Maximum latency.
     pub max_lat: u8,
+}
+
+/// First dword of a vendor-specific capability, appendix H.
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct VendorHeader {
+    /// [`VENDOR_CAPABILITY_ID`].
+    pub id: u8,
+    /// Offset of the next capability; zero: this is the last.
+    pub next: u8,
+    /// Length of the capability in bytes, this header included.
+    pub length: u8,
+    __: u8,
+}
+
+/// First dword of an MSI-X capability: header and message control, §6.8.2.1 to §6.8.2.3.
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct MsixHeader {
+    /// [`MSIX_CAPABILITY_ID`].
+    pub id: u8,
+    /// Offset of the next capability; zero: this is the last.
+    pub next: u8,
+    /// Number of vectors, less one.
+    #[bits(11)]
+    pub last_vector: u16,
+    #[bits(3)]
+    __: u8,
+    /// All vectors are masked.
+    pub function_mask: bool,
+    /// The function interrupts by messages.
+    pub enable: bool,
+}
+
+/// Where the table or the pending bits of MSI-X are, §6.8.2.4 and §6.8.2.5.
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct MsixPlace {
+    /// Number of the BAR.
+    #[bits(3)]
+    pub bar: u8,
+    /// Offset in the BAR, in units of 8 bytes.
+    #[bits(29)]
+    pub offset_in_8_bytes: u32,
 }
 
 /// The address port of configuration mechanism #1, §3.2.2.3.2.

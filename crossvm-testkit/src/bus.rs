@@ -28,11 +28,13 @@ struct Bytes {
     msix_at: Option<usize>,
 }
 
-/// A bus of byte arrays, one function for each device number from 1 on.
+/// A bus of byte arrays.
 #[derive(Debug, Clone)]
 pub struct FakeBus {
-    windows: [GuestRange; 1],
+    windows: Vec<GuestRange>,
     bridge: Bytes,
+    /// Answers for a function 0 that is not there, where others share its device number.
+    placeholder: Bytes,
     functions: BTreeMap<Bdf, Bytes>,
 }
 
@@ -44,24 +46,29 @@ impl FakeBus {
     /// A bus whose bridge has one window.
     #[must_use]
     pub fn new(window: GuestRange) -> Self {
-        let mut now = [0; 256];
-        now[..4].copy_from_slice(&[0x36, 0x1b, 0x08, 0x00]);
-        now[4] = 0x02;
-        now[0x0b] = 0x06;
-        let function = Function {
-            vendor: 0x1b36,
-            device: 0x0008,
-            revision: 0,
-            class: crossvm_core::ClassCode { base: 6, sub: 0, interface: 0 },
-            subsystem_vendor: 0,
-            subsystem: 0,
-            interrupt: None,
-            bars: [None; 6],
-            vendor_specific: heapless::Vec::new(),
-            msix: None,
+        let plain = |class| {
+            let function = Function {
+                vendor: 0x1b36,
+                device: 0x0008,
+                revision: 0,
+                class: crossvm_core::ClassCode { base: class, sub: 0, interface: 0 },
+                subsystem_vendor: 0,
+                subsystem: 0,
+                interrupt: None,
+                bars: [None; 6],
+                vendor_specific: heapless::Vec::new(),
+                msix: None,
+            };
+            Bytes { writable: [0; 256], ..Bytes::new(&function, &[None; 6]) }
         };
-        let bridge = Bytes { function, now, power_on: now, writable: [0; 256], msix_at: None };
-        Self { windows: [window], bridge, functions: BTreeMap::new() }
+        Self { windows: vec![window], bridge: plain(0x06), placeholder: plain(0xff), functions: BTreeMap::new() }
+    }
+
+    /// With one window more.
+    #[must_use]
+    pub fn with_window(mut self, window: GuestRange) -> Self {
+        self.windows.push(window);
+        self
     }
 
     /// The functions that are present, without the bridge.
@@ -72,6 +79,58 @@ impl FakeBus {
     fn get(&self, bdf: Bdf) -> Option<&Bytes> {
         if bdf.requester_id() == 0 { Some(&self.bridge) } else { self.functions.get(&bdf) }
     }
+
+    /// The functions of one device number.
+    fn of_device(&self, number: Bdf) -> impl Iterator<Item = (Bdf, &Bytes)> {
+        let same = move |bdf: &Bdf| (bdf.bus(), bdf.device()) == (number.bus(), number.device());
+        self.functions.iter().map(|(bdf, bytes)| (*bdf, bytes)).filter(move |(bdf, _)| same(bdf))
+    }
+
+    /// A number that is free, function 0 of each device first; all pins of a device have one line.
+    fn free_number(&self, function: &Function) -> Option<Bdf> {
+        let mut numbers = (0..8).flat_map(|number| (1..32).filter_map(move |device| Bdf::new(0, device, number)));
+        numbers.find(|bdf| {
+            let mut lines = self.of_device(*bdf).filter_map(|(_, bytes)| bytes.function.interrupt);
+            !self.functions.contains_key(bdf) && function.interrupt.is_none_or(|irq| lines.all(|other| other == irq))
+        })
+    }
+
+    /// Where a BAR may go, best first: one of 64 bits above 4 GiB, then below it.
+    fn places(&self, width: BarWidth) -> Vec<(u64, u64)> {
+        let windows = self.windows.iter().map(|window| (window.start().get(), window.last().get()));
+        let above = windows.clone().filter(|_| width == BarWidth::Bits64).map(|(first, last)| (first.max(1 << 32), last));
+        above.chain(windows.map(|(first, last)| (first, last.min(u64::from(u32::MAX))))).filter(|(first, last)| first <= last).collect()
+    }
+}
+
+/// The highest multiple of the size that is free, one by one.
+fn highest_free((first, last): (u64, u64), size: u64, taken: &[GuestRange]) -> Option<GuestRange> {
+    let mut start = last & !(size - 1);
+    loop {
+        let candidate = GuestRange::new(GuestAddr::new(start), size)?;
+        if candidate.last().get() <= last && !taken.iter().any(|taken| taken.overlaps(candidate)) {
+            return Some(candidate);
+        }
+        start = start.checked_sub(size).filter(|start| *start >= first)?;
+    }
+}
+
+/// What no function can be: a BAR in the upper half of another or out of its reach, a table of MSI-X outside of its BAR.
+fn nonsense(function: &Function) -> bool {
+    let wide = |index: usize| function.bars.get(index).copied().flatten().is_some_and(|bar| bar.width == BarWidth::Bits64);
+    let bars = (0..6).any(|index| {
+        let behind_wide = index > 0 && wide(index - 1) && function.bars[index].is_some();
+        let too_large = !wide(index) && function.bars[index].is_some_and(|bar| bar.size.bytes() > 1 << 31);
+        behind_wide || too_large || (index == 5 && wide(index))
+    });
+    let msix = function.msix.is_some_and(|msix| {
+        let outside = |(bar, offset): (BarIndex, u32), bytes: u64| {
+            offset % 8 != 0 || function.bars[bar.get()].is_none_or(|bar| u64::from(offset) + bytes > bar.size.bytes())
+        };
+        let vectors = u64::from(msix.vectors);
+        vectors == 0 || vectors > 2048 || outside(msix.table, 16 * vectors) || outside(msix.pending, 8 * vectors.div_ceil(64))
+    });
+    bars || msix
 }
 
 impl Bytes {
@@ -164,18 +223,10 @@ impl PciSpace for FakeBus {
     }
 
     fn insert(&mut self, function: Function) -> Result<Bdf, BusError> {
-        let mut behind_wide = false;
-        for bar in function.bars {
-            if bar.is_some_and(|bar| behind_wide || (bar.width == BarWidth::Bits32 && bar.size.bytes() > 1 << 31)) {
-                return Err(BusError(ErrorKind::OutOfRange));
-            }
-            behind_wide = bar.is_some_and(|bar| bar.width == BarWidth::Bits64);
-        }
-        if behind_wide {
+        if nonsense(&function) {
             return Err(BusError(ErrorKind::OutOfRange));
         }
-        let numbers = (1..32).filter_map(|device| Bdf::new(0, device, 0));
-        let bdf = numbers.into_iter().find(|bdf| !self.functions.contains_key(bdf)).ok_or(BusError(ErrorKind::Exhausted))?;
+        let bdf = self.free_number(&function).ok_or(BusError(ErrorKind::Exhausted))?;
         let mut taken: Vec<GuestRange> = Vec::new();
         for other in self.functions.values() {
             for bytes in [&other.now, &other.power_on] {
@@ -185,19 +236,9 @@ impl PciSpace for FakeBus {
         let mut addresses = [None; 6];
         for (bar, address) in function.bars.iter().zip(&mut addresses) {
             let Some(bar) = bar else { continue };
-            // The highest multiple of the size that is free, one by one.
-            let [window] = self.windows;
-            let mut start = window.last().get() & !(bar.size.bytes() - 1);
-            let range = loop {
-                let candidate = GuestRange::new(GuestAddr::new(start), bar.size.bytes()).ok_or(BusError(ErrorKind::Exhausted))?;
-                if window.covers(candidate) && !taken.iter().any(|taken| taken.overlaps(candidate)) {
-                    break candidate;
-                }
-                start = start
-                    .checked_sub(bar.size.bytes())
-                    .filter(|start| *start >= window.start().get())
-                    .ok_or(BusError(ErrorKind::Exhausted))?;
-            };
+            let places = self.places(bar.width);
+            let range = places.into_iter().find_map(|place| highest_free(place, bar.size.bytes(), &taken));
+            let range = range.ok_or(BusError(ErrorKind::Exhausted))?;
             taken.push(range);
             *address = Some(range.start().get());
         }
@@ -210,8 +251,11 @@ impl PciSpace for FakeBus {
     }
 
     fn read(&self, bdf: Bdf, access: ConfigAccess) -> u32 {
-        let (Some(bytes), Some(span)) = (self.get(bdf), span(access)) else { return u32::MAX };
-        span.rev().fold(0, |value, at| value << 8 | u32::from(bytes.now.get(at).copied().unwrap_or(0)))
+        let leads = bdf.function() == 0 && self.of_device(bdf).any(|(other, _)| other != bdf);
+        let placeholder = leads.then_some(&self.placeholder);
+        let (Some(bytes), Some(span)) = (self.get(bdf).or(placeholder), span(access)) else { return u32::MAX };
+        let byte = |at| if leads && at == 0x0e { 0x80 } else { bytes.now.get(at).copied().unwrap_or(0) };
+        span.rev().fold(0, |value, at| value << 8 | u32::from(byte(at)))
     }
 
     fn write(&mut self, bdf: Bdf, access: ConfigAccess, value: u32) -> Option<ConfigEffect> {

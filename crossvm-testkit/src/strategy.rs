@@ -72,13 +72,17 @@ pub fn bdf() -> impl Strategy<Value = Bdf> {
 /// Configuration accesses, mostly to registers that do something.
 pub fn config_access() -> impl Strategy<Value = ConfigAccess> {
     let known = prop::sample::select(vec![0x04u16, 0x05, 0x06, 0x10, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x3c, 0x00, 0x08, 0x0c, 0x2c, 0x34]);
-    (prop_oneof![8 => known, 1 => 0u16..0x100, 1 => any::<u16>()], width()).prop_map(|(offset, width)| ConfigAccess { offset, width })
+    // The message control of MSI-X behind a vendor-specific capability of none to three dataports, and of none at all.
+    let messages = prop::sample::select(vec![0x40u16, 0x42, 0x54, 0x56, 0x5c, 0x5e, 0x5f, 0x64, 0x66, 0x6c, 0x6e]);
+    (prop_oneof![8 => known, 3 => messages, 1 => 0u16..0x100, 1 => any::<u16>()], width())
+        .prop_map(|(offset, width)| ConfigAccess { offset, width })
 }
 
-/// Values for configuration writes: command bits, all ones, addresses in and around `window` and in RAM, anything.
+/// Values for configuration writes: command bits, message control, all ones, addresses in and around `window` and in RAM, anything.
 pub fn config_value(window: GuestRange) -> impl Strategy<Value = u32> {
     prop_oneof![
         4 => prop::sample::select(vec![0x0002u32, 0x0000, 0x0402, 0x0400, 0x0006, 0x0406]),
+        2 => prop::sample::select(vec![0x8000_8000u32, 0xc000_c000, 0x4000_4000, 0x8080_8080]),
         2 => Just(u32::MAX),
         6 => bar_address(window),
         1 => (0x4000u32..0x4400).prop_map(|page| page << 16),

@@ -198,6 +198,10 @@ fn function_of(vm: &Vm, connections: &Connections, id: ConnectionId) -> crossvm_
         *slot = Some(crossvm_core::Bar { size: bar.size, width: crossvm_core::BarWidth::Bits32, prefetchable: true });
     }
     assert_eq!(vm.pci.read(status.bdf, ConfigAccess { offset: 0, width: Width::U32 }), 0xa111_1af4);
+    // "xvm1", version 1, ACK but no MSI-X, and the true sizes of the dataports.
+    let (_, dataports) = layout(status.name.as_str()).0.split_first().unwrap();
+    let halves = dataports.iter().flat_map(|size| [*size & 0xffff_ffff, *size >> 32]);
+    let body = [0x316d_7678, 1, 1, dataports.len() as u64].into_iter().chain(halves);
     crossvm_core::Function {
         vendor: 0x1af4,
         device: 0xa111,
@@ -207,7 +211,7 @@ fn function_of(vm: &Vm, connections: &Connections, id: ConnectionId) -> crossvm_
         subsystem: 0,
         interrupt: status.irq,
         bars,
-        vendor_specific: heapless::Vec::new(),
+        vendor_specific: body.map(|dword| u32::try_from(dword).unwrap()).collect(),
         msix: None,
     }
 }
