@@ -3,9 +3,11 @@
 use core::fmt;
 
 use crossvm_arm::VcpuId;
-use crossvm_core::{EventId, Rights};
-use crossvm_manifest::{Connection, Peer, Topology, Vm};
+use crossvm_core::device::{EventBarSize, Profile};
+use crossvm_core::{BarWidth, Config, EventId, InterruptMode, Rights};
+use crossvm_manifest::{Connection, Device, EventBar, Interrupt, Peer, Topology, Vm, Width};
 
+use crate::dataport::SharedMemory;
 use crate::host::{CpuId, HostAddr, HostRange};
 use crate::map;
 
@@ -31,8 +33,6 @@ pub enum ConfigError {
     },
     /// There is nothing to run.
     NoVms,
-    /// A connection without a dataport.
-    NoDataport,
     /// An image does not lie in the machine's RAM.
     NotInRam(HostRange),
 }
@@ -47,7 +47,6 @@ impl fmt::Display for ConfigError {
                 write!(f, "{vcpus} vCPUs need as many CPUs, the VMM can use {cpus} of the machine's: start QEMU with -smp {vcpus}")
             }
             Self::NoVms => write!(f, "the topology has no VM"),
-            Self::NoDataport => write!(f, "a connection has no dataport: this VMM needs one for each connection"),
             Self::NotInRam(range) => write!(f, "the image at {range} does not lie in the machine's RAM"),
         }
     }
@@ -79,9 +78,6 @@ pub fn read_topology(bytes: &[u8], ram: &[HostRange], cpus: usize) -> Result<Top
     let vcpus = topology.vms.iter().map(vcpus).sum();
     if vcpus > cpus {
         return Err(ConfigError::TooFewCpus { vcpus, cpus });
-    }
-    if topology.connections.iter().any(|connection| connection.dataports.is_empty()) {
-        return Err(ConfigError::NoDataport);
     }
     for image in images(&topology) {
         if !ram.iter().any(|ram| ram.covers(image)) {
@@ -127,6 +123,16 @@ pub fn images(topology: &Topology) -> impl Iterator<Item = HostRange> + '_ {
     all.filter_map(|image| HostRange::new(HostAddr::new(image.address), image.size))
 }
 
+/// The memory of a connection: what its dataports are made of, in their order.
+pub type Dataports = heapless::Vec<&'static SharedMemory, { crossvm_manifest::MAX_DATAPORTS }>;
+
+/// Which of a connection's two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    One,
+    Other,
+}
+
 /// One end of a connection, as the one at this end sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct OwnEnd<'a> {
@@ -134,33 +140,71 @@ pub struct OwnEnd<'a> {
     pub index: usize,
     /// The connection.
     pub connection: &'a Connection,
-    /// What this end may do with the dataport.
-    pub rights: Rights,
+    /// How its events interrupt.
+    pub interrupt: InterruptMode,
     /// The event id that the other end's events arrive under: the how-manieth connection of this peer it is.
     pub event: EventId,
     /// Who is at the other end.
     pub peer: Peer,
     /// The event id that this end's events arrive under at the other end.
     pub peer_event: EventId,
+    side: Side,
+}
+
+impl OwnEnd<'_> {
+    /// What this end may do with each dataport, and how wide the addresses are where it may be.
+    pub fn dataports(&self) -> impl Iterator<Item = (Rights, BarWidth)> {
+        self.connection.dataports.iter().map(|dataport| {
+            let [one, other] = dataport.rights;
+            let rights = match self.side {
+                Side::One => one,
+                Side::Other => other,
+            };
+            let rights = match rights {
+                crossvm_manifest::Rights::Read => Rights::Read,
+                crossvm_manifest::Rights::ReadWrite => Rights::ReadWrite,
+            };
+            let width = match dataport.width {
+                Width::Bits32 => BarWidth::Bits32,
+                Width::Bits64 => BarWidth::Bits64,
+            };
+            (rights, width)
+        })
+    }
+}
+
+/// How the connections of a VM look to its guest.
+#[must_use]
+pub fn device(device: Device) -> Config {
+    let profile = match device.profile {
+        crossvm_manifest::Profile::Reference => Profile::Reference,
+        crossvm_manifest::Profile::Extended => Profile::Extended,
+    };
+    let event_bar = match device.event_bar {
+        EventBar::Kib4 => EventBarSize::Kib4,
+        EventBar::Kib16 => EventBarSize::Kib16,
+        EventBar::Kib64 => EventBarSize::Kib64,
+    };
+    Config { profile, event_bar, ..Config::default() }
 }
 
 /// The ends of `peer`, in the order of the topology. At most 64: a topology has no more connections.
 pub fn ends(topology: &Topology, peer: Peer) -> impl Iterator<Item = OwnEnd<'_>> {
     let own = topology.connections.iter().enumerate().filter_map(move |(index, connection)| {
         let [one, other] = connection.ends;
-        let (side, other) = match (one.peer == peer, other.peer == peer) {
-            (true, _) => (0, other),
-            (false, true) => (1, one),
+        let (side, own, other) = match (one.peer == peer, other.peer == peer) {
+            (true, _) => (Side::One, one, other),
+            (false, true) => (Side::Other, other, one),
             _ => return None,
         };
-        let rights = match connection.dataports.first()?.rights.get(side)? {
-            crossvm_manifest::Rights::Read => Rights::Read,
-            crossvm_manifest::Rights::ReadWrite => Rights::ReadWrite,
+        let interrupt = match own.interrupt {
+            Interrupt::Own => InterruptMode::OwnLine,
+            Interrupt::Shared => InterruptMode::SharedLine,
         };
-        Some((index, connection, rights, other.peer, number_at(topology, other.peer, index)?))
+        Some((index, connection, side, interrupt, other.peer, number_at(topology, other.peer, index)?))
     });
-    (0..).zip(own).filter_map(|(number, (index, connection, rights, peer, peer_event))| {
-        Some(OwnEnd { index, connection, rights, event: EventId::new(number)?, peer, peer_event })
+    (0..).zip(own).filter_map(|(number, (index, connection, side, interrupt, peer, peer_event))| {
+        Some(OwnEnd { index, connection, interrupt, event: EventId::new(number)?, peer, peer_event, side })
     })
 }
 
@@ -173,7 +217,7 @@ fn number_at(topology: &Topology, peer: Peer, index: usize) -> Option<EventId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossvm_manifest::{Component, ComponentKind, Dataport, Device, End, Image, Interrupt, Reboot, Width, text};
+    use crossvm_manifest::{Component, ComponentKind, Dataport, End, Image, Reboot, text};
 
     fn topology() -> Topology {
         let mut topology = Topology::default();
@@ -229,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn each_end_has_its_own_rights_and_interrupt() {
+        let mut topology = topology();
+        let second =
+            Dataport { size: 8192, rights: [crossvm_manifest::Rights::ReadWrite, crossvm_manifest::Rights::Read], width: Width::Bits64 };
+        // `ping`, whose first end is vm1.
+        topology.connections[2].dataports.push(second).unwrap();
+        topology.connections[2].ends[1].interrupt = Interrupt::Shared;
+        let end = |vm| ends(&topology, Peer::Vm(vm)).last().unwrap();
+        assert_eq!((end(0).interrupt, end(1).interrupt), (InterruptMode::SharedLine, InterruptMode::OwnLine));
+        let first = (Rights::ReadWrite, BarWidth::Bits32);
+        assert!(end(0).dataports().eq([first, (Rights::Read, BarWidth::Bits64)]));
+        assert!(end(1).dataports().eq([first, (Rights::ReadWrite, BarWidth::Bits64)]));
+    }
+
+    #[test]
     fn every_vcpu_has_a_cpu_of_its_own() {
         let mut topology = topology();
         topology.vms[0].vcpus = 2;
@@ -255,7 +314,6 @@ mod tests {
             read_topology(topology.encode(&mut buffer).unwrap(), &ram, 2)
         };
         assert_eq!(refused(|topology| topology.vms[1].vcpus = 2), Err(ConfigError::TooFewCpus { vcpus: 3, cpus: 2 }));
-        assert_eq!(refused(|topology| topology.connections[0].dataports.clear()), Err(ConfigError::NoDataport));
         let mut buffer = [0; 64];
         let nothing = Topology::default().encode(&mut buffer).unwrap();
         assert_eq!(read_topology(nothing, &ram, 2), Err(ConfigError::NoVms));

@@ -1,14 +1,15 @@
 //! Events between VMs, and what is typed for them.
 //!
 //! ```text
-//!   EMIT on one CPU:    Notify::notify ──▶ Mailbox: set the bit of the event ──▶ kick the receiver's CPU
-//!   on the other CPU:   leave the guest ──▶ Mailbox::take: all bits at once ──▶ CrossVm::consume
+//!   EMIT on one CPU:    Notify::notify ──▶ Mailbox: count the event, set its bit ──▶ kick the receiver's CPU
+//!   on the other CPU:   leave the guest ──▶ Mailbox::take: the bits, then their counts ──▶ CrossVm::consume_counted
 //! ```
 //!
-//! The bit is set before the kick, and the receiver takes the bits after it has been kicked and before it enters its guest: no event
-//! is left behind.
+//! Every event is counted: however many a guest emits before its peer looks, the peer is told how many they were. The count comes before the
+//! bit and the bit before the kick, and the receiver takes them in the same order, after it has been kicked and before it enters its guest: no
+//! event is left behind. A bit whose events were taken with an earlier one of them has a count of zero.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crossvm_core::{Error, ErrorKind, ErrorType, EventId, EventSet, Notifier};
 use heapless::Deque;
@@ -23,7 +24,10 @@ const INPUT: usize = 256;
 /// Where the events for one VM or component arrive.
 #[derive(Debug)]
 pub struct Mailbox {
+    /// The events whose counts are to be looked at.
     pending: AtomicU64,
+    /// How many of each event have come and were not taken. Full counters stay full.
+    counts: [AtomicU32; EventId::COUNT],
     closed: AtomicBool,
     /// The CPU to kick; `None` for a component, which is served by the CPU that notifies.
     cpu: Option<CpuId>,
@@ -47,6 +51,7 @@ impl Mailbox {
     const fn new(cpu: Option<CpuId>) -> Self {
         Self {
             pending: AtomicU64::new(0),
+            counts: [const { AtomicU32::new(0) }; EventId::COUNT],
             closed: AtomicBool::new(false),
             cpu,
             input: Mutex::new(Deque::new()),
@@ -54,14 +59,33 @@ impl Mailbox {
         }
     }
 
-    /// Takes all events that have arrived. What their senders wrote before is visible afterwards.
+    /// Takes all events that have arrived: each with its count. What their senders wrote before is visible afterwards. What is not iterated
+    /// over is lost.
     #[must_use]
-    pub fn take(&self) -> EventSet {
+    pub fn take(&self) -> Mail<'_> {
         // A load first: an exchange would fetch the line for writing at each entry.
-        if self.pending.load(Ordering::Relaxed) == 0 {
-            return EventSet::EMPTY;
+        let pending = match self.pending.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.pending.swap(0, Ordering::Acquire),
+        };
+        Mail { mailbox: self, events: EventSet::from_word(pending) }
+    }
+
+    /// Adds `count` events, and kicks the receiver where nobody has since it looked.
+    fn put<P: Platform>(&self, event: EventId, count: u32, platform: P) {
+        if let Some(counter) = self.counts.get(usize::from(event.bit())) {
+            // The closure never refuses.
+            let _ = counter.fetch_update(Ordering::Release, Ordering::Relaxed, |before| Some(before.saturating_add(count)));
         }
-        EventSet::from_word(self.pending.swap(0, Ordering::Acquire))
+        let bit = EventSet::of(event).word();
+        let before = self.pending.fetch_or(bit, Ordering::Release);
+        // A bit that is set has been kicked for, and its receiver has not looked since: a guest that emits in a loop does not keep
+        // its peer from its work.
+        if before & bit == 0
+            && let Some(cpu) = self.cpu
+        {
+            platform.kick(cpu);
+        }
     }
 
     /// The receiver is gone: from now on, events for it are refused.
@@ -93,6 +117,35 @@ impl Mailbox {
     }
 }
 
+/// Events that were taken out of a mailbox, each with its count, which is not zero.
+#[derive(Debug)]
+pub struct Mail<'a> {
+    mailbox: &'a Mailbox,
+    events: EventSet,
+}
+
+impl Mail<'_> {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+impl Iterator for Mail<'_> {
+    type Item = (EventId, u32);
+
+    fn next(&mut self) -> Option<(EventId, u32)> {
+        loop {
+            let event = self.events.take_lowest()?;
+            let count = self.mailbox.counts.get(usize::from(event.bit())).map_or(0, |counter| counter.swap(0, Ordering::Acquire));
+            if count != 0 {
+                return Some((event, count));
+            }
+        }
+    }
+}
+
 /// The receiver of an event has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerGone;
@@ -117,6 +170,20 @@ impl<P: Platform> Notify<P> {
     pub const fn new(mailbox: &'static Mailbox, event: EventId, platform: P) -> Self {
         Self { mailbox, event, platform }
     }
+
+    /// Sends the event `count` times.
+    ///
+    /// # Errors
+    /// [`PeerGone`].
+    pub fn notify_counted(&self, count: u32) -> Result<(), PeerGone> {
+        if self.mailbox.closed.load(Ordering::Acquire) {
+            return Err(PeerGone);
+        }
+        // What the guest has stored, with whatever memory attributes, comes before the event.
+        self.platform.barrier();
+        self.mailbox.put(self.event, count, self.platform);
+        Ok(())
+    }
 }
 
 impl<P> ErrorType for Notify<P> {
@@ -125,21 +192,7 @@ impl<P> ErrorType for Notify<P> {
 
 impl<P: Platform> Notifier for Notify<P> {
     fn notify(&self) -> Result<(), PeerGone> {
-        if self.mailbox.closed.load(Ordering::Acquire) {
-            return Err(PeerGone);
-        }
-        // What the guest has stored, with whatever memory attributes, comes before the event.
-        self.platform.barrier();
-        let event = EventSet::of(self.event).word();
-        let before = self.mailbox.pending.fetch_or(event, Ordering::Release);
-        // A bit that is set has been kicked for, and its receiver has not looked since: a guest that emits in a loop does not keep
-        // its peer from its work.
-        if before & event == 0
-            && let Some(cpu) = self.mailbox.cpu
-        {
-            self.platform.kick(cpu);
-        }
-        Ok(())
+        self.notify_counted(1)
     }
 }
 
@@ -148,13 +201,14 @@ mod tests {
     use super::*;
     use crate::platform::tests::Recorder;
     use std::boxed::Box;
+    use std::vec::Vec;
 
     fn leak(mailbox: Mailbox) -> &'static Mailbox {
         Box::leak(Box::new(mailbox))
     }
 
     #[test]
-    fn events_coalesce_and_none_is_lost() {
+    fn kicks_coalesce_and_no_event_is_lost() {
         let platform = Recorder::new();
         let mailbox = leak(Mailbox::for_vm(CpuId::new(3)));
         let ids = [5, 63].map(|bit| EventId::new(bit).unwrap());
@@ -162,10 +216,54 @@ mod tests {
             Notify::new(mailbox, id, platform).notify().unwrap();
         }
         assert_eq!(platform.kicks(), [CpuId::new(3); 2], "the third coalesced with the first");
-        assert_eq!(mailbox.take(), ids.into_iter().collect());
-        assert_eq!(mailbox.take(), EventSet::EMPTY);
+        assert_eq!(mailbox.take().collect::<Vec<_>>(), [(ids[0], 2), (ids[1], 1)]);
+        assert_eq!(mailbox.take().next(), None);
         Notify::new(mailbox, ids[0], platform).notify().unwrap();
         assert_eq!(platform.kicks().len(), 3, "a new event after the receiver has looked is kicked for again");
+    }
+
+    #[test]
+    fn an_event_between_bit_and_count_is_taken_once() {
+        let platform = Recorder::new();
+        let mailbox = leak(Mailbox::for_vm(CpuId::BOOT));
+        let id = EventId::new(9).unwrap();
+        let notify = Notify::new(mailbox, id, platform);
+        notify.notify().unwrap();
+        let mut mail = mailbox.take();
+        notify.notify().unwrap();
+        assert_eq!((mail.next(), mail.next()), (Some((id, 2)), None));
+        assert_eq!((mailbox.take().is_empty(), mailbox.take().next()), (false, None), "its bit is set, its count is taken");
+        assert_eq!(platform.kicks().len(), 2);
+    }
+
+    #[test]
+    fn a_full_counter_stays_full() {
+        let mailbox = leak(Mailbox::for_component());
+        let id = EventId::new(0).unwrap();
+        let notify = Notify::new(mailbox, id, Recorder::new());
+        notify.notify_counted(u32::MAX - 1).unwrap();
+        notify.notify_counted(7).unwrap();
+        assert_eq!(mailbox.take().next(), Some((id, u32::MAX)));
+    }
+
+    #[test]
+    fn bursts_of_several_senders_are_counted_exactly() {
+        const EACH: u32 = 20_000;
+        let (mailbox, platform) = (leak(Mailbox::for_component()), Recorder::new());
+        let ids = [0, 1].map(|bit| EventId::new(bit).unwrap());
+        let senders: Vec<_> = [ids[0], ids[1], ids[0]]
+            .map(|id| std::thread::spawn(move || (0..EACH).for_each(|_| Notify::new(mailbox, id, platform).notify().unwrap())))
+            .into();
+        let mut counts = [0, 0];
+        loop {
+            let done = senders.iter().all(std::thread::JoinHandle::is_finished);
+            mailbox.take().for_each(|(id, count)| counts[usize::from(id.bit())] += count);
+            if done {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert_eq!(counts, [2 * EACH, EACH]);
     }
 
     #[test]
@@ -174,7 +272,7 @@ mod tests {
         let mailbox = leak(Mailbox::for_vm(CpuId::BOOT));
         mailbox.close();
         assert_eq!(Notify::new(mailbox, EventId::new(0).unwrap(), platform).notify(), Err(PeerGone));
-        assert_eq!((mailbox.take(), platform.kicks().len()), (EventSet::EMPTY, 0));
+        assert_eq!((mailbox.take().is_empty(), platform.kicks().len()), (true, 0));
     }
 
     #[test]
@@ -186,8 +284,8 @@ mod tests {
             mailbox.typed(platform, byte);
         }
         mailbox.typed(platform, 1);
-        let read: std::vec::Vec<u8> = core::iter::from_fn(|| mailbox.next_input()).collect();
-        assert_eq!(read, (0..=u8::MAX).collect::<std::vec::Vec<u8>>(), "256 fit, the rest is dropped");
+        let read: Vec<u8> = core::iter::from_fn(|| mailbox.next_input()).collect();
+        assert_eq!(read, (0..=u8::MAX).collect::<Vec<u8>>(), "256 fit, the rest is dropped");
         assert_eq!(platform.kicks().len(), 257);
         mailbox.typed(platform, 9);
         assert_eq!(mailbox.next_input(), Some(9));

@@ -22,6 +22,8 @@ pub const REDISTRIBUTORS: GuestRange = range(0x080a_0000, REDISTRIBUTOR_BYTES * 
 pub const UART: GuestRange = range(0x0900_0000, crate::uart::spec::SIZE);
 /// The bridge's window for BARs.
 pub const PCI_WINDOW: GuestRange = range(0x1000_0000, 0x2eff_0000);
+/// The bridge's window for BARs of 64 bits: 256 GiB, in the upper half of what stage 2 translates.
+pub const PCI_HIGH_WINDOW: GuestRange = range(0x40_0000_0000, 0x40_0000_0000);
 /// The bridge's configuration space.
 pub const ECAM: Ecam = match Ecam::new(GuestAddr::new(0x3f00_0000), 16) {
     Some(ecam) => ecam,
@@ -29,8 +31,8 @@ pub const ECAM: Ecam = match Ecam::new(GuestAddr::new(0x3f00_0000), 16) {
 };
 /// Where the guest's RAM starts.
 pub const RAM_BASE: GuestAddr = GuestAddr::new(0x4000_0000);
-/// Most RAM of a guest in bytes: up to the end of the addresses that stage 2 translates.
-pub const MAX_RAM: u64 = crate::translation::Tables::LIMIT - RAM_BASE.get();
+/// Most RAM of a guest in bytes: up to the high window.
+pub const MAX_RAM: u64 = PCI_HIGH_WINDOW.start().get() - RAM_BASE.get();
 
 /// Most vCPUs of a VM.
 pub const VCPUS: usize = crossvm_arm::VcpuId::MAX;

@@ -9,9 +9,9 @@ use core::slice;
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use crossvm_core::FrameSize;
-use crossvm_manifest::{ComponentKind, Peer, Topology};
-use el2_vmm::components::{Component, Port, Reverse, Seat};
-use el2_vmm::config::{self, ConfigError, OwnEnd};
+use crossvm_manifest::{Peer, Topology};
+use el2_vmm::components::{Component, Port, Seat};
+use el2_vmm::config::{self, ConfigError, Dataports, OwnEnd};
 use el2_vmm::dataport::SharedMemory;
 use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
 use el2_vmm::mail::{Mailbox, Notify};
@@ -83,26 +83,32 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
 
     let mut dataports = Vec::new();
     for connection in &topology.connections {
-        let size = connection.dataports.first().ok_or(ComposeError::Dataport)?.size;
-        let range = SharedMemory::take_range(&mut free, size)?;
-        // SAFETY: the range was free RAM and is the dataport's from now on.
-        dataports.push(unsafe { SharedMemory::new(range) }.ok_or(ComposeError::Dataport)?);
-        // A guest may map it past the caches: nothing of what was written here may be written back later.
-        cache::clean_and_invalidate(range);
+        let mut all = Dataports::new();
+        for dataport in &connection.dataports {
+            let range = SharedMemory::take_range(&mut free, dataport.size)?;
+            // SAFETY: the range was free RAM and is the dataport's from now on.
+            let memory = unsafe { SharedMemory::new(range) }.ok_or(ComposeError::Dataport)?;
+            all.push(memory).map_err(|_| ComposeError::Dataport)?;
+            // A guest may map it past the caches: nothing of what was written here may be written back later.
+            cache::clean_and_invalidate(range);
+        }
+        dataports.push(all);
     }
-    let dataports: &'static [&'static SharedMemory] = dataports.leak();
+    let dataports: &'static [Dataports] = dataports.leak();
     let mailboxes = Mailboxes::new(topology);
     let seats = seats(topology, &mailboxes, dataports);
 
     let mut guests = Vec::new();
     for (number, (vm, mailbox)) in (0..).zip(topology.vms.iter().zip(&mailboxes.vms)) {
-        let pages = free.allocate(PagePool::SIZE, FrameSize::MIB_2)?;
+        let device = config::device(vm.device);
+        let connections = config::ends(topology, Peer::Vm(number)).count();
+        let pages = free.allocate(PagePool::size_for(device.event_bar.size(), connections), FrameSize::MIB_2)?;
         let ram = free.allocate(vm.memory, FrameSize::MIB_2)?;
         // SAFETY: both ranges were free RAM and are the VM's from now on.
         let (pages, ram) = unsafe { (PhysicalMemory::new(pages), PhysicalMemory::new(ram)) };
         let cpus = config::cpus(topology, number);
         let (name, on_reboot, pages) = (vm.name.clone(), vm.on_reboot, PagePool::new(pages));
-        let resources = Resources { name, cpus, mailbox, on_reboot, pages, platform: Hardware };
+        let resources = Resources { name, cpus, mailbox, on_reboot, device, pages, platform: Hardware };
         guests.push(Guest {
             launch: Mutex::new(Some(Launch { resources, dataports })),
             vm: Once::new(),
@@ -160,30 +166,25 @@ impl Mailboxes {
 /// What an end of a connection has: itself, its memory, and what signals the other end.
 pub(super) fn wire<'a>(
     end: OwnEnd<'a>,
-    dataports: &[&'static SharedMemory],
+    dataports: &'a [Dataports],
     mailbox: impl Fn(Peer) -> Option<&'static Mailbox>,
-) -> Option<(OwnEnd<'a>, &'static SharedMemory, Notify<Hardware>)> {
+) -> Option<(OwnEnd<'a>, &'a Dataports, Notify<Hardware>)> {
     Some((end, dataports.get(end.index)?, Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
 }
 
-fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &[&'static SharedMemory]) -> Vec<Seat<Hardware>> {
+fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &'static [Dataports]) -> Vec<Seat<Hardware>> {
     let mut seats = Vec::new();
     for (number, (component, mailbox)) in (0..).zip(topology.components.iter().zip(&mailboxes.components)) {
         let wires = config::ends(topology, Peer::Component(number)).filter_map(|end| wire(end, dataports, |peer| mailboxes.of(peer)));
-        let ports = wires.map(|(end, dataport, emit)| Port {
+        let ports = wires.map(|(end, dataports, emit)| Port {
             name: end.connection.name.clone(),
             event: end.event,
-            dataport,
+            dataports: dataports.clone(),
             emit,
             received: 0,
             emitted: 0,
         });
-        let native: &'static mut dyn Component<Hardware> = match component.kind {
-            ComponentKind::Reverse => Box::leak(Box::new(Reverse::new(ports))),
-            // The manifest knows more than this VMM: such a component takes events and does nothing.
-            _ => Box::leak(Box::new(Reverse::new([]))),
-        };
-        seats.push(Seat::new(component.name.clone(), mailbox, native));
+        seats.push(Seat::new(component.name.clone(), mailbox, Component::new(component.kind, ports)));
     }
     seats
 }

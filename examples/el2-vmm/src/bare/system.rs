@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossvm_manifest::Topology;
 use el2_vmm::components::Seat;
+use el2_vmm::config::Dataports;
 use el2_vmm::host::{Machine, PhysicalMemory};
 use el2_vmm::mail::Mailbox;
 use el2_vmm::platform::{Platform, Text};
@@ -54,7 +55,7 @@ pub(super) struct Guest {
 pub(super) struct Launch {
     pub(super) resources: Resources<Hardware>,
     /// The memory of each connection, by its place in the topology.
-    pub(super) dataports: &'static [&'static el2_vmm::dataport::SharedMemory],
+    pub(super) dataports: &'static [Dataports],
 }
 
 impl System {

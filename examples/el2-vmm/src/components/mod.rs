@@ -2,23 +2,28 @@
 //!
 //! A component runs inside the VMM, on a CPU whose guest has just emitted to it, before that guest goes on. So what it does at once
 //! is bounded, and it never waits for a guest.
+//!
+//! Events on one connection that come while the component is busy are served together: it does its work once, after the last of them, and
+//! answers with as many events as have come.
 
+mod digest;
+mod memory;
 mod reverse;
+mod source;
 
-use core::fmt::Debug;
-
-use crossvm_core::{EventId, EventSet};
-use heapless::String;
+use crossvm_core::EventId;
+use crossvm_manifest::ComponentKind;
+use heapless::{String, Vec};
 use spin::mutex::TicketMutex;
 
-use crate::dataport::SharedMemory;
+use crate::config::Dataports;
 use crate::mail::{Mailbox, Notify};
 use crate::platform::{Platform, Text};
 
-pub use reverse::Reverse;
-
 /// Longest name, in bytes.
 const MAX_NAME: usize = crossvm_manifest::MAX_NAME;
+/// Most connections of one component: one for each event id.
+const MAX_PORTS: usize = EventId::COUNT;
 
 /// A component's end of a connection.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub struct Port<P> {
     /// The event id of the peer's events.
     pub event: EventId,
     /// The shared memory.
-    pub dataport: &'static SharedMemory,
+    pub dataports: Dataports,
     /// Signals the peer.
     pub emit: Notify<P>,
     /// Events that have come.
@@ -37,18 +42,42 @@ pub struct Port<P> {
     pub emitted: u64,
 }
 
-/// What a component does.
+/// What a component does for an event: with the shared memory of the connection, and the number of events on it so far, this one included.
 ///
-/// # Contract
-///
-/// 1. `consume` serves every event of the set once, in time that does not depend on what a guest writes beyond the dataport's size.
-/// 2. It never waits for a guest, and reads nothing of a dataport twice where the difference would matter.
-pub trait Component<P: Platform>: Debug + Send {
-    /// Events have come.
-    fn consume(&mut self, events: EventSet, platform: P);
+/// It takes time that does not depend on what a guest writes beyond the size of the memory, and reads nothing twice where the difference would
+/// matter.
+type Work<P> = fn(&Dataports, u64, P);
 
-    /// Its ends.
-    fn ports(&self) -> &[Port<P>];
+/// A component.
+#[derive(Debug)]
+pub struct Component<P> {
+    ports: Vec<Port<P>, MAX_PORTS>,
+    work: Work<P>,
+}
+
+impl<P: Platform> Component<P> {
+    /// A component of this kind with these ends; more than 64 are left out.
+    pub fn new(kind: ComponentKind, ports: impl IntoIterator<Item = Port<P>>) -> Self {
+        let work = match kind {
+            ComponentKind::Reverse => reverse::work,
+            ComponentKind::Digest => digest::work,
+            ComponentKind::Source => source::work,
+            // The manifest knows more than this VMM: such a component leaves the memory alone.
+            _ => |_: &Dataports, _, _| {},
+        };
+        Self { ports: ports.into_iter().take(MAX_PORTS).collect(), work }
+    }
+
+    /// `count` events have come.
+    fn consume(&mut self, event: EventId, count: u32, platform: P) {
+        for port in self.ports.iter_mut().filter(|port| port.event == event) {
+            port.received = port.received.saturating_add(count.into());
+            (self.work)(&port.dataports, port.received, platform);
+            if port.emit.notify_counted(count).is_ok() {
+                port.emitted = port.emitted.saturating_add(count.into());
+            }
+        }
+    }
 }
 
 /// A component with its mailbox, shared by all CPUs. The lock is fair: no guest can keep another from the component.
@@ -56,13 +85,13 @@ pub trait Component<P: Platform>: Debug + Send {
 pub struct Seat<P: 'static> {
     name: String<MAX_NAME>,
     mailbox: &'static Mailbox,
-    component: TicketMutex<&'static mut dyn Component<P>>,
+    component: TicketMutex<Component<P>>,
 }
 
 impl<P: Platform> Seat<P> {
     /// Seats `component`, whose events arrive in `mailbox`.
     #[must_use]
-    pub const fn new(name: String<MAX_NAME>, mailbox: &'static Mailbox, component: &'static mut dyn Component<P>) -> Self {
+    pub const fn new(name: String<MAX_NAME>, mailbox: &'static Mailbox, component: Component<P>) -> Self {
         Self { name, mailbox, component: TicketMutex::new(component) }
     }
 
@@ -80,15 +109,16 @@ impl<P: Platform> Seat<P> {
         // The mail is taken before the lock. Whatever has been taken is in the hands of one CPU, which waits for its turn and serves it,
         // and what arrives meanwhile is taken by the CPU that sent it, or by another one that comes earlier. So an empty mailbox means
         // that nothing is left to do here: this CPU's own event was set before it came, and only taking clears it.
-        let events = self.mailbox.take();
-        if !events.is_empty() {
-            self.component.lock().consume(events, platform);
+        let mail = self.mailbox.take();
+        if !mail.is_empty() {
+            let mut component = self.component.lock();
+            mail.for_each(|(event, count)| component.consume(event, count, platform));
         }
     }
 
     /// Prints the records of its ends.
     pub fn report(&self, platform: P) {
-        for port in self.component.lock().ports() {
+        for port in &self.component.lock().ports {
             let (name, connection) = (&self.name, &port.name);
             platform.print(Text::Vmm(format_args!(
                 "record=component name={name} connection={connection} received={} emitted={}",
@@ -104,34 +134,22 @@ mod tests {
     use crate::platform::tests::Recorder;
     use crossvm_core::Notifier;
     use std::boxed::Box;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
     use std::time::Duration;
+    use std::vec::Vec as StdVec;
 
-    /// Counts each event id's events.
-    #[derive(Debug)]
-    struct Counter(Arc<[AtomicU64]>);
-
-    impl Component<Recorder> for Counter {
-        fn consume(&mut self, events: EventSet, _platform: Recorder) {
-            for (bit, count) in (0..).zip(self.0.iter()) {
-                if events.contains(EventId::new(bit).unwrap()) {
-                    // Not one access: a component that two CPUs ran at once would lose counts.
-                    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                }
-            }
-        }
-
-        fn ports(&self) -> &[Port<Recorder>] {
-            &[]
-        }
-    }
-
-    fn seat(senders: usize) -> (&'static Seat<Recorder>, Arc<[AtomicU64]>) {
-        let counts: Arc<[AtomicU64]> = (0..senders).map(|_| AtomicU64::new(0)).collect();
-        let counter = Box::leak(Box::new(Counter(Arc::clone(&counts))));
-        let mailbox = Box::leak(Box::new(Mailbox::for_component()));
-        (Box::leak(Box::new(Seat::new(String::try_from("counter").unwrap(), mailbox, counter))), counts)
+    /// A component that answers `senders` guests, and their mailboxes.
+    fn seat(senders: u8) -> (&'static Seat<Recorder>, StdVec<&'static Mailbox>) {
+        let leak = |mailbox| &*Box::leak(Box::new(mailbox));
+        let guests: StdVec<_> = (0..senders).map(|_| leak(Mailbox::for_component())).collect();
+        let port = |(bit, mailbox): (u8, &&'static Mailbox)| {
+            let event = EventId::new(bit).unwrap();
+            let emit = Notify::new(mailbox, event, Recorder::new());
+            Port { name: String::new(), event, dataports: Dataports::new(), emit, received: 0, emitted: 0 }
+        };
+        let component = Component::new(ComponentKind::Source, (0..).zip(&guests).map(port));
+        let mailbox = leak(Mailbox::for_component());
+        (Box::leak(Box::new(Seat::new(String::try_from("counter").unwrap(), mailbox, component))), guests)
     }
 
     #[test]
@@ -150,14 +168,14 @@ mod tests {
 
     #[test]
     fn each_event_is_served_by_its_sender_or_by_another_cpu() {
-        const ROUNDS: u64 = 1000;
+        const ROUNDS: u32 = 1000;
         // No more than small hosts have CPUs: waiting for the fair lock spins.
-        let (seat, counts) = seat(2);
+        let (seat, guests) = seat(2);
         let platform = Recorder::new();
         std::thread::scope(|scope| {
             // The first events of all senders come while another CPU has the component.
             let busy = seat.component.lock();
-            for bit in (0..).take(counts.len()) {
+            for bit in 0..2 {
                 let notify = Notify::new(seat.mailbox(), EventId::new(bit).unwrap(), platform);
                 scope.spawn(move || {
                     for _ in 0..ROUNDS {
@@ -169,7 +187,11 @@ mod tests {
             std::thread::sleep(Duration::from_millis(50));
             drop(busy);
         });
-        // A sender's event has been taken when `serve` returns, so that no two of them coalesce.
-        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == ROUNDS), "{counts:?}");
+        let ports = &seat.component.lock().ports;
+        for (port, guest) in ports.iter().zip(guests) {
+            // Not one access each: a component that two CPUs ran at once would lose counts.
+            assert_eq!((port.received, port.emitted), (ROUNDS.into(), ROUNDS.into()));
+            assert_eq!(guest.take().next(), Some((port.event, ROUNDS)), "as many events back as have come");
+        }
     }
 }

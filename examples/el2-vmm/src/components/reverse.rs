@@ -2,46 +2,19 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use crossvm_core::{EventSet, Notifier};
-use heapless::Vec;
-
-use super::{Component, Port};
-use crate::host::{HostRange, PhysicalMemory};
+use super::memory::part;
+use crate::config::Dataports;
+use crate::host::PhysicalMemory;
 use crate::platform::Platform;
-
-/// Most connections of one component: one for each event id.
-const MAX_PORTS: usize = crossvm_core::EventId::COUNT;
 
 /// How many bytes are fetched from memory at once while the end of a line is looked for: some cache lines.
 const STEP: usize = 512;
 
-/// On each event takes the line at offset 0 of the dataport, up to its line feed or the dataport's middle, writes it reversed, with a
-/// line feed, from the middle on, and emits.
-#[derive(Debug)]
-pub struct Reverse<P> {
-    ports: Vec<Port<P>, MAX_PORTS>,
-}
-
-impl<P: Platform> Reverse<P> {
-    /// A component with these ends; more than 64 are left out.
-    pub fn new(ports: impl IntoIterator<Item = Port<P>>) -> Self {
-        Self { ports: ports.into_iter().take(MAX_PORTS).collect() }
-    }
-}
-
-impl<P: Platform> Component<P> for Reverse<P> {
-    fn consume(&mut self, events: EventSet, platform: P) {
-        for port in self.ports.iter_mut().filter(|port| events.contains(port.event)) {
-            port.received = port.received.saturating_add(1);
-            answer(port.dataport.memory(), platform);
-            if port.emit.notify().is_ok() {
-                port.emitted = port.emitted.saturating_add(1);
-            }
-        }
-    }
-
-    fn ports(&self) -> &[Port<P>] {
-        &self.ports
+/// On each event takes the line at offset 0 of the first dataport, up to its line feed or the dataport's middle, and writes it reversed, with
+/// a line feed, from the middle on.
+pub(super) fn work<P: Platform>(dataports: &Dataports, _received: u64, platform: P) {
+    if let Some(dataport) = dataports.first() {
+        answer(dataport.memory(), platform);
     }
 }
 
@@ -96,24 +69,18 @@ fn reverse(line: &[AtomicU8], answer: &[AtomicU8]) {
     }
 }
 
-/// `length` bytes of `range` from `start` on; `None` where it has none there.
-fn part(range: HostRange, start: usize, length: usize) -> Option<HostRange> {
-    let start = range.start().checked_add(u64::try_from(start).ok()?)?;
-    let part = HostRange::new(start, u64::try_from(length).ok()?)?;
-    range.covers(part).then_some(part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::Seat;
+    use crate::components::{Component, Port, Seat};
     use crate::dataport::SharedMemory;
     use crate::host::tests::memory;
-    use crate::host::{CpuId, HostAddr};
+    use crate::host::{CpuId, HostAddr, HostRange};
     use crate::mail::{Mailbox, Notify};
     use crate::platform::Text;
     use crate::platform::tests::Recorder;
-    use crossvm_core::{EventId, GuestRange};
+    use crossvm_core::{EventId, GuestRange, Notifier};
+    use crossvm_manifest::ComponentKind;
     use std::boxed::Box;
     use std::sync::Mutex;
     use std::vec::Vec;
@@ -220,10 +187,11 @@ mod tests {
         let ids = [4, 9].map(|bit| EventId::new(bit).unwrap());
         // SAFETY: fresh memory of this test.
         let dataport = unsafe { SharedMemory::new(memory(4096).range()) }.unwrap();
+        let dataports = [dataport].into_iter().collect();
         let name = heapless::String::try_from("reverse").unwrap();
         let port =
-            Port { name: name.clone(), event: ids[0], dataport, emit: Notify::new(guest, ids[1], platform), received: 0, emitted: 0 };
-        let seat = Seat::new(name, own, Box::leak(Box::new(Reverse::new([port]))));
+            Port { name: name.clone(), event: ids[0], dataports, emit: Notify::new(guest, ids[1], platform), received: 0, emitted: 0 };
+        let seat = Seat::new(name, own, Component::new(ComponentKind::Reverse, [port]));
 
         seat.serve(platform);
         assert!(guest.take().is_empty(), "nobody has asked");
@@ -233,7 +201,7 @@ mod tests {
         Notify::new(own, ids[0], platform).notify().unwrap();
         seat.serve(platform);
         seat.serve(platform);
-        assert_eq!(guest.take(), EventSet::of(ids[1]));
+        assert_eq!(guest.take().collect::<Vec<_>>(), [(ids[1], 1)]);
         let answer: Vec<u8> = dataport.memory().bytes()[2048..2052].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         assert_eq!(answer, b"cba\n");
         guest.close();

@@ -4,6 +4,8 @@ use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use crossvm_core::FrameSize;
+
 use super::{HostAddr, HostRange};
 
 /// Host-physical memory in the hands of one owner. Guests may have it mapped and change it at any time, so that it is read and
@@ -111,42 +113,70 @@ impl Page {
     }
 }
 
-/// How many pages a pool holds.
-const POOL_PAGES: usize = 512;
+/// Most pages of a pool.
+const POOL_PAGES: usize = 4096;
+/// Pages of a word of the map.
+const WORD: usize = 64;
 
-/// 2 MiB of pages for translation tables and event registers.
+/// Up to 16 MiB of pages for translation tables and event registers.
 #[derive(Debug)]
 pub struct PagePool {
     memory: PhysicalMemory,
     /// One bit for each page, set where it is in use.
-    used: [u64; POOL_PAGES / 64],
+    used: [u64; POOL_PAGES / WORD],
 }
 
 impl PagePool {
     /// Size of a page in bytes.
     pub const PAGE: u64 = 4096;
-    /// Size of a pool in bytes.
-    pub const SIZE: u64 = POOL_PAGES as u64 * Self::PAGE;
+    /// Size in bytes of the pool of a guest without connections: room for tables.
+    pub const SIZE: u64 = 2 << 20;
 
-    /// A pool of the pages of `memory`: those of its first 2 MiB, all free.
+    /// Size in bytes of the pool of a guest with so many connections, whose event registers have this size: a multiple of 2 MiB.
+    #[must_use]
+    pub fn size_for(event_registers: FrameSize, connections: usize) -> u64 {
+        let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+        let events = event_registers.bytes().saturating_mul(connections);
+        Self::SIZE.saturating_add(events.checked_next_multiple_of(Self::SIZE).unwrap_or(events))
+    }
+
+    /// A pool of the pages of `memory`: as many as it has of 256 KiB, at most 16 MiB. All are free.
     #[must_use]
     pub const fn new(memory: PhysicalMemory) -> Self {
-        Self { memory, used: [0; POOL_PAGES / 64] }
+        Self { memory, used: [0; POOL_PAGES / WORD] }
     }
 
     /// A page, all zero, or `None` where none is left.
     pub fn allocate(&mut self) -> Option<Page> {
-        let (word, bits) = (0u64..).zip(&mut self.used).find(|(_, bits)| **bits != u64::MAX)?;
-        let bit = bits.trailing_ones();
-        let index = word.checked_mul(64)?.checked_add(u64::from(bit))?;
+        self.allocate_block(FrameSize::KIB_4).map(|block| Page { address: block.start() })
+    }
+
+    /// As many pages as make `size`, side by side and aligned to it, all zero. `None` where there are none such, or where they are more than 64.
+    pub fn allocate_block(&mut self, size: FrameSize) -> Option<HostRange> {
+        let pages = u32::try_from(size.bytes() / Self::PAGE).ok().filter(|pages| (1..=64).contains(pages))?;
+        let block = u64::MAX.checked_shr(64u32.checked_sub(pages)?)?;
+        let step = usize::try_from(pages).ok()?;
+        let at = |bits: u64| (0u32..64).step_by(step).find(|shift| bits & block.wrapping_shl(*shift) == 0);
+        let words = usize::try_from(self.memory.range.size() / (64 * Self::PAGE)).ok()?;
+        let (word, bits, shift) =
+            (0u64..).zip(self.used.iter_mut().take(words)).find_map(|(word, bits)| at(*bits).map(|shift| (word, bits, shift)))?;
+        let index = word.checked_mul(64)?.checked_add(u64::from(shift))?;
         let address = self.memory.range.start().checked_add(index.checked_mul(Self::PAGE)?)?;
-        let page = Page { address };
-        let entries = entries(&self.memory, page)?;
-        *bits |= 1u64.checked_shl(bit)?;
-        for entry in entries {
-            entry.store(0, Ordering::Relaxed);
+        let range = HostRange::new(address, size.bytes())?;
+        *bits |= block.checked_shl(shift)?;
+        for word in words_of(&self.memory, range)? {
+            word.store(0, Ordering::Relaxed);
         }
-        Some(page)
+        Some(range)
+    }
+
+    /// Takes back what [`PagePool::allocate_block`] gave.
+    pub fn release_block(&mut self, block: HostRange) {
+        for offset in (0..block.size()).step_by(4096) {
+            if let Some(address) = block.start().checked_add(offset) {
+                self.release(Page { address });
+            }
+        }
     }
 
     /// Takes back a page.
@@ -172,17 +202,10 @@ impl PagePool {
         entries(&self.memory, page).unwrap_or_default()
     }
 
-    /// The page as 1024 words of 32 bits; empty if it is none of this pool.
+    /// A block of pages as words of 32 bits; empty if it is none of this pool.
     #[must_use]
-    pub fn words(&self, page: Page) -> &'static [AtomicU32] {
-        let first = index(&self.memory, page).and_then(|index| index.checked_mul(1024));
-        first.and_then(|first| self.memory.words().get(first..first.checked_add(1024)?)).unwrap_or_default()
-    }
-
-    /// How many pages are in use.
-    #[must_use]
-    pub fn used(&self) -> u32 {
-        self.used.iter().map(|bits| bits.count_ones()).sum()
+    pub fn words(&self, block: HostRange) -> &'static [AtomicU32] {
+        words_of(&self.memory, block).unwrap_or_default()
     }
 }
 
@@ -195,6 +218,12 @@ fn index(memory: &PhysicalMemory, page: Page) -> Option<usize> {
 fn entries(memory: &PhysicalMemory, page: Page) -> Option<&'static [AtomicU64]> {
     let first = index(memory, page)?.checked_mul(512)?;
     memory.double_words().get(first..first.checked_add(512)?)
+}
+
+fn words_of(memory: &PhysicalMemory, block: HostRange) -> Option<&'static [AtomicU32]> {
+    let first = usize::try_from(block.start().get().checked_sub(memory.range.start().get())?).ok()?;
+    let end = first.checked_add(usize::try_from(block.size()).ok()?)?;
+    memory.words().get(first / 4..end / 4)
 }
 
 #[cfg(test)]
@@ -215,7 +244,7 @@ pub(crate) mod tests {
     fn a_page_is_zero_again_when_it_is_given_out_again() {
         let mut pool = PagePool::new(memory(PagePool::SIZE));
         let page = pool.allocate().unwrap();
-        pool.words(page)[1023].store(7, Ordering::Relaxed);
+        pool.double_words(page)[511].store(7, Ordering::Relaxed);
         assert_eq!(pool.page_at(page.address()), Some(page));
         pool.release(page);
         assert_eq!(pool.page_at(page.address()), None);
@@ -227,9 +256,29 @@ pub(crate) mod tests {
     fn a_pool_gives_out_each_page_once_and_then_says_no() {
         let mut pool = PagePool::new(memory(PagePool::SIZE));
         let pages: std::collections::HashSet<u64> = std::iter::from_fn(|| pool.allocate()).map(|page| page.address().get()).collect();
-        assert_eq!(pages.len(), POOL_PAGES);
-        assert_eq!(pool.used(), 512);
+        assert_eq!(pages.len(), 512);
         assert_eq!(pool.allocate(), None);
+    }
+
+    #[test]
+    fn a_block_is_aligned_and_its_own() {
+        let mut pool = PagePool::new(memory(PagePool::SIZE));
+        let single = pool.allocate().unwrap();
+        let block = pool.allocate_block(FrameSize::KIB_64).unwrap();
+        assert!(block.start().get().is_multiple_of(64 << 10) && !block.overlaps(HostRange::new(single.address(), 4096).unwrap()));
+        assert_eq!(pool.words(block).len(), 16 << 10);
+        pool.words(block)[0x3fff].store(7, Ordering::Relaxed);
+        let others: std::vec::Vec<_> = std::iter::from_fn(|| pool.allocate()).collect();
+        assert_eq!(others.len(), 512 - 1 - 16);
+        assert!(!others.iter().any(|page| block.overlaps(HostRange::new(page.address(), 4096).unwrap())));
+        assert_eq!(pool.allocate_block(FrameSize::KIB_64), None);
+        pool.release_block(block);
+        assert_eq!(pool.allocate_block(FrameSize::KIB_64), Some(block));
+        assert_eq!(pool.words(block)[0x3fff].load(Ordering::Relaxed), 0);
+        assert_eq!(pool.allocate_block(FrameSize::MIB_2), None);
+        // 40 connections with 64 KiB each, and the tables.
+        assert_eq!(PagePool::size_for(FrameSize::KIB_64, 40), 6 << 20);
+        assert_eq!(PagePool::size_for(FrameSize::KIB_4, 0), PagePool::SIZE);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::Stage2Attributes;
 use super::table::{Found, MapError, Tables};
-use crate::host::{HostAddr, HostRange, Page, PagePool};
+use crate::host::{HostAddr, HostRange, PagePool};
 use crate::platform::Platform;
 
 /// Most regions of a guest's address space that are not free: RAM, devices, reserved windows.
@@ -34,8 +34,6 @@ pub enum Stage2Error {
     NotReserved(GuestRange),
     /// More regions than the VMM keeps track of.
     TooManyRegions,
-    /// An event page has 4 KiB here.
-    EventPageSize(FrameSize),
     /// No page is left for event registers.
     NoPage,
     /// The translation tables cannot hold it.
@@ -50,7 +48,6 @@ impl Error for Stage2Error {
             Self::Taken(_) | Self::Map(MapError::Occupied) => ErrorKind::Overlap,
             Self::NotReserved(_) | Self::OutOfRange | Self::Map(MapError::OutOfRange) => ErrorKind::OutOfRange,
             Self::TooManyRegions | Self::NoPage | Self::Map(MapError::Exhausted) => ErrorKind::Exhausted,
-            Self::EventPageSize(_) => ErrorKind::Unsupported,
             Self::Map(MapError::Misaligned) => ErrorKind::Misaligned,
         }
     }
@@ -75,10 +72,10 @@ pub struct Stage2<P> {
     platform: P,
 }
 
-/// A page of event registers.
+/// A page of event registers: one page of the tables' granule or several, side by side.
 #[derive(Debug)]
 pub struct Stage2EventPage<P> {
-    page: Page,
+    block: HostRange,
     frame: Frame,
     words: &'static [AtomicU32],
     platform: P,
@@ -99,7 +96,7 @@ impl<P: Platform> EventPage for Stage2EventPage<P> {
     /// cannot overrule without FEAT_S2FWB: so each store is cleaned to the point of coherency.
     fn published(&self, word: usize) {
         let offset = u64::try_from(word).ok().and_then(|word| word.checked_mul(4));
-        let address = offset.and_then(|offset| self.page.address().checked_add(offset));
+        let address = offset.and_then(|offset| self.block.start().checked_add(offset));
         if let Some(range) = address.and_then(|address| HostRange::new(address, 4)) {
             self.platform.clean(range);
         }
@@ -160,7 +157,7 @@ impl<P: Platform> Stage2<P> {
     #[cfg(test)]
     pub(crate) fn words_at(&self, page: HostAddr) -> &'static [AtomicU32] {
         let pool = self.tables.pool_ref();
-        pool.page_at(page).map(|page| pool.words(page)).unwrap_or_default()
+        pool.page_at(page).and_then(|page| HostRange::new(page.address(), PagePool::PAGE)).map(|page| pool.words(page)).unwrap_or_default()
     }
 
     fn take(&mut self, range: GuestRange, region: GuestRegion) -> Result<(), Stage2Error> {
@@ -225,20 +222,15 @@ impl<P: Platform> GuestMemory for Stage2<P> {
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<Stage2EventPage<P>, Stage2Error> {
-        if size != FrameSize::KIB_4 {
-            return Err(Stage2Error::EventPageSize(size));
-        }
         let pool = self.tables.pool();
-        let page = pool.allocate().ok_or(Stage2Error::NoPage)?;
-        let words = pool.words(page);
-        if let Some(range) = HostRange::new(page.address(), PagePool::PAGE) {
-            self.platform.clean(range);
-        }
-        Ok(Stage2EventPage { page, frame: Frame(page.address()), words, platform: self.platform })
+        let block = pool.allocate_block(size).ok_or(Stage2Error::NoPage)?;
+        let words = pool.words(block);
+        self.platform.clean(block);
+        Ok(Stage2EventPage { block, frame: Frame(block.start()), words, platform: self.platform })
     }
 
     fn destroy_event_page(&mut self, page: Stage2EventPage<P>) {
-        self.tables.pool().release(page.page);
+        self.tables.pool().release_block(page.block);
     }
 }
 
@@ -282,8 +274,8 @@ mod tests {
                 memory.words().get(usize::try_from(offset / 4).unwrap())
             };
             let page = HostAddr::new(target.get() & !0xfff);
-            let own = |page| &self.stage2.tables.pool_ref().words(page)[usize::try_from((target.get() & 0xfff) / 4).unwrap()];
-            self.memories.iter().find_map(find).or_else(|| self.stage2.tables.pool_ref().page_at(page).map(own)).unwrap()
+            let own = || self.stage2.words_at(page).get(usize::try_from((target.get() & 0xfff) / 4).unwrap());
+            self.memories.iter().find_map(find).or_else(own).unwrap()
         }
     }
 

@@ -50,6 +50,23 @@ impl IrqAllocator for Spis {
     }
 }
 
+/// How many of `wanted` connections can have a line of their own, beside `shared` ones that share one. Those that cannot share it too.
+///
+/// A line of its own takes a device number; functions that share a line share device numbers, eight each.
+pub(super) fn own_lines(wanted: usize, shared: usize) -> usize {
+    let numbers = |own: usize| {
+        let sharing = wanted.saturating_sub(own).saturating_add(shared);
+        own.saturating_add(sharing.div_ceil(FUNCTIONS))
+    };
+    // The shared line is one of the lines as well, and takes one number at least.
+    (0..=wanted).rev().find(|own| numbers(*own) <= LINES).unwrap_or(0)
+}
+
+/// Functions of a device number.
+const FUNCTIONS: usize = 8;
+/// Lines for connections: as many as there are device numbers beside the bridge's.
+const LINES: usize = map::CONNECTION_IRQS as usize;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +75,15 @@ mod tests {
     #[test]
     fn allocates_as_the_contract_says() {
         irq_allocator::all(Spis::new);
+    }
+
+    #[test]
+    fn as_many_connections_as_possible_have_a_line_of_their_own() {
+        for (wanted, shared, own) in
+            [(0, 0, 0), (31, 0, 31), (30, 8, 30), (30, 9, 29), (32, 0, 30), (40, 0, 29), (64, 0, 26), (0, 64, 0), (24, 40, 24)]
+        {
+            assert_eq!(own_lines(wanted, shared), own, "{wanted} and {shared}");
+        }
     }
 
     #[test]

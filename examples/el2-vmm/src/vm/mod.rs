@@ -26,12 +26,12 @@ use core::fmt;
 
 use crossvm_arm::{PhysicalIntId, Ppi, Vgic};
 use crossvm_core::device::Name;
-use crossvm_core::{Config, Connection, CrossVm, EventSet, InstallError, InterruptController, InterruptMode, Parts};
+use crossvm_core::{Config, Connection, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts};
 use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Reboot};
-use crossvm_pci::{HostBridge, PciBus};
+use crossvm_pci::{HostBridge, PciBus, PciError};
 use heapless::{String, Vec};
 
-use crate::config::OwnEnd;
+use crate::config::{Dataports, OwnEnd};
 use crate::console::{Flush, LineBuffer};
 use crate::dataport::SharedMemory;
 use crate::guest::LoadError;
@@ -101,6 +101,8 @@ pub struct Resources<P> {
     pub mailbox: &'static Mailbox,
     /// What happens when it resets itself.
     pub on_reboot: Reboot,
+    /// How its connections look to it.
+    pub device: Config,
     /// Pages for its translation tables and event registers.
     pub pages: PagePool,
     /// The hardware.
@@ -111,6 +113,8 @@ pub struct Resources<P> {
 pub enum ComposeError<P: Platform> {
     /// Its address space.
     Memory(Stage2Error),
+    /// The windows of its PCI bus.
+    Window(PciError),
     /// The name of a connection does not fit its register.
     Name,
     /// A connection has more dataports than a device.
@@ -133,6 +137,7 @@ impl<P: Platform> fmt::Display for ComposeError<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(error) => write!(f, "the guest's address space: {} ({error:?})", crossvm_core::Error::kind(error)),
+            Self::Window(error) => error.fmt(f),
             Self::Name => write!(f, "a connection's name does not fit its register"),
             Self::Dataports => write!(f, "a connection has too many dataports"),
             Self::Install(error) => error.fmt(f),
@@ -148,12 +153,12 @@ impl<P: Platform> Vm<P> {
     /// # Errors
     /// [`ComposeError::Memory`] where the translation tables have no room.
     pub fn new(resources: Resources<P>) -> Result<Self, ComposeError<P>> {
-        let Resources { name, cpus, mailbox, on_reboot, pages, platform } = resources;
+        let Resources { name, cpus, mailbox, on_reboot, device, pages, platform } = resources;
         let mut memory = Stage2::new(pages, platform).map_err(ComposeError::Memory)?;
         for device in [map::DISTRIBUTOR, map::REDISTRIBUTORS, map::UART, map::ECAM.range()] {
             memory.add_device(device).map_err(ComposeError::Memory)?;
         }
-        let bus = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
+        let bus = PciBus::new(HostBridge::default(), map::PCI_WINDOW).with_window(map::PCI_HIGH_WINDOW).map_err(ComposeError::Window)?;
         let backend = Parts { memory, pci: bus, irqs: Spis::new(), interrupts: Vgic::new() };
         Ok(Self {
             name,
@@ -165,7 +170,7 @@ impl<P: Platform> Vm<P> {
             boots: 0,
             exits: ExitCounts::default(),
             backend,
-            connections: CrossVm::new(Config::default()),
+            connections: CrossVm::new(device),
             uart: Pl011::new(),
             line: LineBuffer::new(),
             bars: report::BarTable::new(),
@@ -179,19 +184,26 @@ impl<P: Platform> Vm<P> {
     ///
     /// # Errors
     /// [`ComposeError`]; no connection is installed then.
-    pub fn connect<'a>(
-        &mut self,
-        ends: impl Iterator<Item = (OwnEnd<'a>, &'static SharedMemory, Notify<P>)>,
-    ) -> Result<(), ComposeError<P>> {
+    pub fn connect<'a>(&mut self, ends: impl Iterator<Item = (OwnEnd<'a>, &'a Dataports, Notify<P>)>) -> Result<(), ComposeError<P>> {
         let ends: Vec<_, MAX_CONNECTIONS> = ends.collect();
-        // There is one line for each device number; where they do not suffice, all share one.
-        let own_lines = u32::try_from(ends.len()).is_ok_and(|ends| ends <= map::CONNECTION_IRQS);
-        let interrupt = if own_lines { InterruptMode::OwnLine } else { InterruptMode::SharedLine };
+        let wanted = ends.iter().filter(|(end, ..)| end.interrupt == InterruptMode::OwnLine).count();
+        let mut own = interrupts::own_lines(wanted, ends.len().saturating_sub(wanted));
         let mut connections: Vec<_, MAX_CONNECTIONS> = Vec::new();
         for (end, memory, emit) in ends {
             let name = Name::new(&end.connection.name).ok_or(ComposeError::Name)?;
-            let connection = Connection::new(name).with_emit(emit).with_event(end.event).with_interrupt(interrupt);
-            let connection = connection.with_dataport(memory, end.rights).map_err(|_| ComposeError::Dataports)?;
+            let interrupt = match (end.interrupt, own.checked_sub(1)) {
+                (InterruptMode::OwnLine, Some(left)) => {
+                    own = left;
+                    InterruptMode::OwnLine
+                }
+                _ => InterruptMode::SharedLine,
+            };
+            let mut connection = Connection::new(name).with_emit(emit).with_event(end.event).with_interrupt(interrupt);
+            for ((rights, width), dataport) in end.dataports().zip(memory) {
+                connection = connection
+                    .with_dataport_end(DataportEnd { dataport: *dataport, rights, width })
+                    .map_err(|_| ComposeError::Dataports)?;
+            }
             // As many places as ends.
             let _ = connections.push(connection);
         }
@@ -242,10 +254,11 @@ impl<P: Platform> Vm<P> {
 
     /// What has come by mail: events and typed characters.
     fn take_news(&mut self) {
-        let events = self.mailbox.take();
-        if events != EventSet::EMPTY && self.connections.consume(&mut self.backend, events).is_err() {
-            self.complain(format_args!("an event could not raise its line"));
-            self.behind = true;
+        for (event, count) in self.mailbox.take() {
+            if self.connections.consume_counted(&mut self.backend, Event::Bit(event), count).is_err() {
+                self.complain(format_args!("an event could not interrupt"));
+                self.behind = true;
+            }
         }
         if self.behind {
             self.behind = self.connections.refresh(&mut self.backend).is_err();

@@ -199,7 +199,7 @@ impl<P: Platform> Vm<P> {
                 Some(_) => Served::Done,
                 None => Served::Nothing,
             },
-            Some(access) if map::PCI_WINDOW.contains(at) => self.window_access(access),
+            Some(access) if map::PCI_WINDOW.contains(at) || map::PCI_HIGH_WINDOW.contains(at) => self.window_access(access),
             Some(GuestAccess::UndecodedRead(_) | GuestAccess::UndecodedWrite(_)) => match self.backend.memory.region_at(at) {
                 Some(_) => Served::Done,
                 None => Served::Nothing,
