@@ -2,6 +2,7 @@
 
 mod apt;
 mod cache;
+mod check;
 mod demo;
 mod doctor;
 mod guest;
@@ -9,6 +10,7 @@ mod hash;
 mod host;
 mod interrupt;
 mod launch;
+mod manifest;
 mod modules;
 mod output;
 mod process;
@@ -52,6 +54,7 @@ enum Verb {
     },
     /// Build the hypervisor and the guests' programs
     Build,
+    Check(check::Arguments),
     Demo(demo::Arguments),
     Module(modules::Arguments),
     Run(run::Arguments),
@@ -82,6 +85,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
             let guest = programs::build_guest(&workspace, &ready.toolchain)?;
             output::line(format!("{}\n{}", guest.crossvm.display(), guest.demo.display()));
         }
+        Verb::Check(arguments) => return check::check(&arguments),
         Verb::Run(arguments) => {
             interrupt::watch()?;
             run::run(&workspace, arguments)?;

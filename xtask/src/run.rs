@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the user's own kernels, connected as the flags say.
+//! `cargo xtask run`: the user's own kernels, connected as a manifest or flags say.
 
 mod flags;
 
@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::manifest::{self, Platform};
 use crate::output;
 use crate::progress::seconds;
 use crate::setup::{self, Existing, Ready};
@@ -20,16 +21,13 @@ use crate::{guest, process, programs};
 /// The CPU model that the emulated machine has unless the user wants another.
 pub(crate) const DEFAULT_CPU: &str = "cortex-a72";
 
-/// What composes the VMs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Platform {
-    /// Our bare-metal hypervisor at EL2, in QEMU's arm64 machine `virt`.
-    El2,
-}
-
 /// Boot your own arm64 kernels under a VMM of crossvm and connect them.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
+What runs is described by a manifest (docs/manifest.md says what can be in it, `cargo xtask check` checks it without running it) or by
+flags. A manifest of this repository:
+  cargo xtask run examples/manifests/two-guests.toml
+
 A flag's value is a list KEY=VALUE,KEY=VALUE. A value with a comma goes into double quotes:
   --vm 'name=a,cmdline=\"console=ttyAMA0 isolcpus=1,2\"'
 
@@ -40,6 +38,10 @@ Two Debian guests with a shell each, connected through 1 MiB of shared memory, a
 The consoles of all VMs come out on this terminal, each line behind its VM's name. What you type goes to the VM with the
 focus: the first at the start; Ctrl-A 0 gives it to the first, Ctrl-A 1 to the second, and so on. Ctrl-] x ends the machine.")]
 pub(crate) struct Arguments {
+    /// What to run, as a manifest in TOML
+    #[arg(value_name = "MANIFEST", conflicts_with_all = ["vms", "components", "connections"])]
+    manifest: Option<PathBuf>,
+
     /// Who composes the VMs
     #[arg(long, value_enum, value_name = "PLATFORM", default_value = "el2")]
     on: Platform,
@@ -48,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(
         long = "vm",
         value_name = "VM",
-        required = true,
+        required_unless_present = "manifest",
         value_parser = flags::vm,
         help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,vcpus=1][,cmdline=\"TEXT\"]; may be repeated",
         long_help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,vcpus=1][,cmdline=\"TEXT\"]; may be repeated.\n\n\
@@ -69,9 +71,13 @@ pub(crate) struct Arguments {
     )]
     connections: Vec<ConnectionSpec>,
 
-    /// CPU model of the emulated machine
-    #[arg(long, value_name = "MODEL", default_value = DEFAULT_CPU)]
-    cpu: String,
+    /// Version of the interrupt controller, of the emulated machine and of its guests; a manifest may say it too
+    #[arg(long, value_enum, value_name = "VERSION")]
+    gic: Option<Gic>,
+
+    /// CPU model of the emulated machine; a manifest may say it too
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
 
     /// End the machine after this time
     #[arg(long, value_name = "SECONDS")]
@@ -90,11 +96,17 @@ pub(crate) struct Arguments {
     dry_run: bool,
 }
 
-/// Runs what the flags describe.
+/// Runs what the manifest or the flags describe.
 pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
-    let Platform::El2 = arguments.on;
+    // What is wrong with the manifest is told before anything is installed or built.
+    let manifest = arguments.manifest.as_deref().map(|path| manifest::load(path, arguments.on, arguments.gic)).transpose()?;
     let ready = setup::setup(workspace, Existing::Keep)?;
-    let system = compose(workspace, &ready, &arguments)?;
+    let system = match &manifest {
+        Some(manifest) => manifest::compose(workspace, &ready, manifest)?,
+        None => compose(workspace, &ready, &arguments)?,
+    };
+    let gic = manifest.as_ref().map_or(arguments.gic, |manifest| Some(manifest::gic(arguments.gic, manifest)));
+    let cpu = arguments.cpu.or_else(|| manifest.and_then(|manifest| manifest.platforms.el2.cpu));
     let folder = workspace.output()?;
     let layout = Layout::new(&system, &folder.join("run.topology"))?;
     let hypervisor = match arguments.vmm {
@@ -105,8 +117,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
     let machine = Machine {
         hypervisor,
         layout,
-        cpu: Cpu(arguments.cpu),
-        gic: Gic::default(),
+        cpu: Cpu(cpu.unwrap_or_else(|| DEFAULT_CPU.to_owned())),
+        gic: gic.unwrap_or_default(),
         extra: arguments.qemu_arguments,
         input: Input::Terminal,
         output: Output::Terminal,

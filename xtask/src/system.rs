@@ -10,8 +10,6 @@ use crossvm_manifest::{
 
 /// Guest RAM where nothing else is said.
 pub(crate) const DEFAULT_MEMORY: u64 = 256 << 20;
-/// Most connections of a VM that get interrupt lines of their own where nothing else is said: one for each device number of its bus.
-const OWN_LINES: usize = 31;
 
 /// Virtual machines, native components and what connects them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +80,7 @@ impl ConnectionSpec {
 pub(crate) struct EndSpec {
     /// Name of a VM or component.
     pub(crate) peer: String,
-    /// The interrupt line. `None`: an own one, where the VM's connections are not too many for that.
+    /// The interrupt line. `None`: the usual one, see [`Interrupt::usual`].
     pub(crate) interrupt: Option<Interrupt>,
 }
 
@@ -141,7 +139,7 @@ impl System {
 
     fn usual_interrupt(&self, peer: &str) -> Interrupt {
         let ends = self.connections.iter().flat_map(|connection| &connection.ends).filter(|end| end.peer == peer).count();
-        if ends <= OWN_LINES { Interrupt::Own } else { Interrupt::Shared }
+        Interrupt::usual(ends)
     }
 
     fn peers(&self) -> Vec<&str> {

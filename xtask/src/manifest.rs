@@ -1,0 +1,186 @@
+//! Manifests as our commands use them: read, checked against the platform, and turned into a system of files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use crossvm_manifest::manifest::{Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Source, Style};
+
+use crate::guest::{self, Series};
+use crate::launch::Gic;
+use crate::setup::{self, Ready};
+use crate::system::{ComponentSpec, ConnectionSpec, EndSpec, System, VmSpec};
+use crate::workspace::Workspace;
+use crate::{output, programs};
+
+/// What composes the VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Platform {
+    /// Our bare-metal hypervisor at EL2, in QEMU's arm64 machine `virt`
+    El2,
+}
+
+impl Platform {
+    /// What it can give to the VMs of a manifest.
+    fn limits(self, gic: Gic) -> Limits {
+        let Self::El2 = self;
+        Limits {
+            platform: match gic {
+                Gic::V2 => "el2 with GICv2".to_owned(),
+                Gic::V3 => "el2".to_owned(),
+            },
+            // A GICv2 tells eight CPUs apart; beyond that it is the hypervisor's tables.
+            vcpus: match gic {
+                Gic::V2 => 8,
+                Gic::V3 => 16,
+            },
+            // The emulated machine has 64 GiB, of which the hypervisor, the images and the room between them take some.
+            memory: 63 << 30,
+            low_window: 0x1000_0000..0x3eff_0000,
+        }
+    }
+}
+
+/// The version of the interrupt controller: what the user says, else the manifest, else the usual one.
+pub(crate) fn gic(said: Option<Gic>, manifest: &Manifest) -> Gic {
+    let own = manifest.platforms.el2.gic.map(|gic| match gic {
+        GicVersion::V2 => Gic::V2,
+        GicVersion::V3 => Gic::V3,
+    });
+    said.or(own).unwrap_or_default()
+}
+
+/// Reads a manifest and checks it, also against what the platform can give.
+pub(crate) fn read(path: &Path, platform: Platform, said: Option<Gic>) -> Result<Result<Manifest, Diagnostics>> {
+    let source = Source::read(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
+    Ok(Manifest::parse(&source).and_then(|manifest| {
+        let gic = gic(said, &manifest);
+        manifest.check_limits(&source, &platform.limits(gic)).map(|()| manifest)
+    }))
+}
+
+/// The manifest, or what is wrong with it on standard error.
+pub(crate) fn load(path: &Path, platform: Platform, said: Option<Gic>) -> Result<Manifest> {
+    match read(path, platform, said)? {
+        Ok(manifest) => Ok(manifest),
+        Err(diagnostics) => {
+            show(&diagnostics);
+            bail!("{} cannot be run", path.display());
+        }
+    }
+}
+
+/// Shows what is wrong on standard error, in colours where that is a terminal that has them.
+pub(crate) fn show(diagnostics: &Diagnostics) {
+    let style = if console::colors_enabled_stderr() { Style::Coloured } else { Style::Plain };
+    output::note(format!("{}\n", diagnostics.render(style)));
+}
+
+/// The system that a manifest describes. Kernels of Debian are fetched, and the demonstration's initial RAM disks made, where it names them.
+pub(crate) fn compose(workspace: &Workspace, ready: &Ready, manifest: &Manifest) -> Result<System> {
+    let mut disks = Disks { workspace, ready, programs: None, made: Vec::new() };
+    let mut vms = Vec::new();
+    for vm in &manifest.vms {
+        let kernel = match &vm.kernel {
+            Kernel::File(path) => path.clone(),
+            Kernel::Debian(series) => kernel(ready, *series)?.image,
+            other => bail!("VM `{}`: this build knows no kernel {other:?}", vm.name),
+        };
+        let initrd = match (&vm.initrd, &vm.kernel) {
+            (None, _) => None,
+            (Some(Initrd::File(path)), _) => Some(path.clone()),
+            (Some(Initrd::Demo), Kernel::Debian(series)) => Some(disks.of(*series)?),
+            (Some(other), _) => bail!("VM `{}`: this build knows no initial RAM disk {other:?} for its kernel", vm.name),
+        };
+        vms.push(VmSpec {
+            name: vm.name.clone(),
+            memory: vm.memory,
+            vcpus: vm.vcpus,
+            device: vm.device,
+            on_reboot: vm.on_reboot,
+            kernel,
+            initrd,
+            command_line: vm.command_line.clone(),
+        });
+    }
+    let components = manifest.components.iter().map(|component| ComponentSpec { name: component.name.clone(), kind: component.kind });
+    let connections = manifest.connections.iter().map(|connection| ConnectionSpec {
+        name: connection.name.clone(),
+        dataports: connection.dataports.clone(),
+        ends: connection.ends.clone().map(|end| EndSpec { peer: end.peer, interrupt: end.interrupt }),
+    });
+    Ok(System { vms, components: components.collect(), connections: connections.collect() })
+}
+
+const fn series(series: Debian) -> Option<Series> {
+    match series {
+        Debian::Linux6_1 => Some(Series::V6_1),
+        Debian::Linux6_12 => Some(Series::V6_12),
+        _ => None,
+    }
+}
+
+fn kernel(ready: &Ready, wanted: Debian) -> Result<guest::Kernel> {
+    match series(wanted) {
+        Some(Series::V6_1) => Ok(ready.kernel.clone()),
+        Some(series) => setup::kernel(series),
+        None => bail!("this build fetches no kernel {} of Debian", wanted.name()),
+    }
+}
+
+/// The demonstration's initial RAM disks, each made when the first VM asks for it.
+struct Disks<'a> {
+    workspace: &'a Workspace,
+    ready: &'a Ready,
+    programs: Option<guest::initramfs::Programs>,
+    made: Vec<(Debian, PathBuf)>,
+}
+
+impl Disks<'_> {
+    fn of(&mut self, series: Debian) -> Result<PathBuf> {
+        if let Some((_, path)) = self.made.iter().find(|(made, _)| *made == series) {
+            return Ok(path.clone());
+        }
+        let programs = match self.programs.take() {
+            Some(programs) => programs,
+            None => programs::build_guest(self.workspace, &self.ready.toolchain)?,
+        };
+        let path = self.workspace.output()?.join(format!("initramfs-{}.cpio", series.name()));
+        guest::write_initramfs(&kernel(self.ready, series)?, &self.ready.busybox, self.programs.insert(programs), &path)?;
+        self.made.push((series, path.clone()));
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "[vm.a]\nkernel = { debian = \"6.1\" }\nvcpus = 8\n[vm.b]\nkernel = { debian = \"6.1\" }\n";
+
+    fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.toml");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_gicv2_serves_eight_cpus() {
+        let (_folder, path) = written(TEXT);
+        assert!(read(&path, Platform::El2, None).unwrap().is_ok());
+        let told = read(&path, Platform::El2, Some(Gic::V2)).unwrap().unwrap_err().to_string();
+        assert!(told.contains("the VMs have 9 vCPUs in all, el2 with GICv2 runs 8"), "{told}");
+        let (_folder, path) = written(&format!("{TEXT}[platform.el2]\ngic = 2\n"));
+        assert!(read(&path, Platform::El2, None).unwrap().is_err());
+        assert!(read(&path, Platform::El2, Some(Gic::V3)).unwrap().is_ok(), "the user has the last word");
+    }
+
+    #[test]
+    fn a_manifest_that_is_not_there_is_told() {
+        let error = format!("{:#}", load(Path::new("/nowhere.toml"), Platform::El2, None).unwrap_err());
+        assert!(error.starts_with("cannot read the manifest /nowhere.toml: "), "{error}");
+        let (_folder, path) = written("x = 1");
+        assert!(load(&path, Platform::El2, None).unwrap_err().to_string().ends_with("m.toml cannot be run"));
+    }
+}
