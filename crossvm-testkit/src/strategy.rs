@@ -105,13 +105,16 @@ pub fn bar_address(window: GuestRange) -> impl Strategy<Value = u32> {
 /// A configuration write: what drivers do (move a BAR, switch decoding or the pin) more often than what no driver does.
 fn config_write(window: GuestRange) -> impl Strategy<Value = Step> {
     let device = || (1u8..5).prop_map(|device| Bdf::new(0, device, 0).unwrap_or(Bdf::from_requester_id(0)));
-    let bar = prop::sample::select(vec![0x10u16, 0x14, 0x18]);
+    let bar = prop::sample::select(vec![0x10u16, 0x14, 0x18, 0x24]);
     let moved = (device(), bar, bar_address(window))
         .prop_map(|(bdf, offset, value)| Step::ConfigWrite(bdf, ConfigAccess { offset, width: Width::U32 }, value));
     let command = (device(), prop::sample::select(vec![0x0002u32, 0x0002, 0x0006, 0x0402, 0x0000]))
         .prop_map(|(bdf, value)| Step::ConfigWrite(bdf, ConfigAccess { offset: 4, width: Width::U16 }, value));
+    // Message control of MSI-X, behind vendor capabilities of the three lengths.
+    let msix = (device(), prop::sample::select(vec![0x56u16, 0x5e, 0x66]), prop::sample::select(vec![0x8000u32, 0x8000, 0xc000, 0x0000]))
+        .prop_map(|(bdf, offset, value)| Step::ConfigWrite(bdf, ConfigAccess { offset, width: Width::U16 }, value));
     let other = (bdf(), config_access(), config_value(window)).prop_map(|(bdf, access, value)| Step::ConfigWrite(bdf, access, value));
-    prop_oneof![6 => moved, 3 => command, 2 => other]
+    prop_oneof![6 => moved, 3 => command, 2 => msix, 2 => other]
 }
 
 /// An access without its address.
@@ -127,7 +130,7 @@ pub fn access_kind() -> impl Strategy<Value = AccessKind> {
 
 /// Steps against a VM whose bridge has `window`.
 pub fn step(window: GuestRange) -> impl Strategy<Value = Step> {
-    let offset = prop_oneof![6 => prop::sample::select(vec![0u64, 4, 0x48, 0x4c, 8]), 1 => 0u64..0x100, 1 => 0u64..0x20_0000];
+    let offset = prop_oneof![6 => prop::sample::select(vec![0u64, 4, 0x48, 0x4c, 8, 12, 0x800]), 1 => 0u64..0x100, 1 => 0u64..0x20_0000];
     let at_bar = (0usize..8, prop_oneof![3 => Just(0usize), 1 => 0usize..4], offset, access_kind())
         .prop_map(|(connection, bar, offset, access)| Step::AtBar { connection, bar, offset, access });
     let address = prop_oneof![window.start().get()..=window.last().get(), any::<u64>()];

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use common::{Connections, Vm, four, vm};
 use crossvm_core::{
-    BarIndex, Config, ConfigAccess, ConfigEffect, ConnectionId, EventSet, GuestAddr, GuestRange, Messages, Outcome, PciSpace, Rights, Width,
+    BarIndex, Config, ConfigAccess, ConfigEffect, ConnectionId, EventSet, GuestAddr, GuestRange, MsixTable, Outcome, PciSpace, Rights,
+    Width,
 };
 use crossvm_testkit::strategy::{Step, step};
 use crossvm_testkit::{Doorbell, FakeBus, RAM, WINDOW, range};
@@ -24,8 +25,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (connections, model) =
-            (Connections::new(Config { messages: Messages::Absent, ..Config::default() }), FakeBus::new(range(WINDOW)));
+        let (connections, model) = (Connections::new(Config::default()), FakeBus::new(range(WINDOW)));
         let mut world = Self { vm: vm(), connections, doorbell: Doorbell::default(), model, counts: BTreeMap::new() };
         (0..4).for_each(|bit| world.toggle(bit));
         world
@@ -113,8 +113,12 @@ impl World {
             _ => assert!(emitted.is_empty(), "{outcome:?} emitted"),
         }
         let Outcome::Written(id) = outcome else { return };
-        let events = self.connections.status(id).unwrap().bars[0].mapped_at.unwrap();
+        let bars = self.connections.status(id).unwrap().bars;
         let crossvm_core::GuestAccess::Write { at, width, value } = access else { panic!("{access} wrote a register") };
+        if bars.last().unwrap().mapped_at.and_then(|table| at.offset_from(table)).is_some_and(|offset| offset < 16) {
+            return;
+        }
+        let events = bars[0].mapped_at.unwrap();
         let value = u32::try_from(value & width.mask() & 0xffff_ffff).unwrap();
         let bit = self.bit(id);
         let count = self.counts.get_mut(&bit).unwrap();
@@ -126,7 +130,11 @@ impl World {
     }
 
     /// What must hold after every step.
-    fn check(&self) {
+    fn check(&mut self) {
+        for (bdf, message) in self.vm.interrupts.take_messages() {
+            assert!(self.model.msix(bdf).enabled && !self.model.msix(bdf).masked, "{message} of {bdf}");
+            assert!(self.model.command(bdf).bus_master, "{message} of {bdf}, which is no bus master");
+        }
         let (window, ram) = (range(WINDOW), range(RAM));
         let mut last: Option<GuestRange> = None;
         let mut mapped = Vec::new();
@@ -194,14 +202,15 @@ fn frames(at: GuestAddr, size: u64, large: bool) -> Vec<GuestRange> {
 fn function_of(vm: &Vm, connections: &Connections, id: ConnectionId) -> crossvm_core::Function {
     let status = connections.status(id).unwrap();
     let mut bars = [None; 6];
-    for (slot, bar) in bars.iter_mut().zip(&status.bars) {
-        *slot = Some(crossvm_core::Bar { size: bar.size, width: crossvm_core::BarWidth::Bits32, prefetchable: true });
+    for bar in &status.bars {
+        let prefetchable = bar.bar != BarIndex::ALL[5];
+        bars[bar.bar.get()] = Some(crossvm_core::Bar { size: bar.size, width: crossvm_core::BarWidth::Bits32, prefetchable });
     }
     assert_eq!(vm.pci.read(status.bdf, ConfigAccess { offset: 0, width: Width::U32 }), 0xa111_1af4);
-    // "xvm1", version 1, ACK but no MSI-X, and the true sizes of the dataports.
+    // "xvm1", version 1, ACK and MSI-X, and the true sizes of the dataports.
     let (_, dataports) = layout(status.name.as_str()).0.split_first().unwrap();
     let halves = dataports.iter().flat_map(|size| [*size & 0xffff_ffff, *size >> 32]);
-    let body = [0x316d_7678, 1, 1, dataports.len() as u64].into_iter().chain(halves);
+    let body = [0x316d_7678, 1, 3, dataports.len() as u64].into_iter().chain(halves);
     crossvm_core::Function {
         vendor: 0x1af4,
         device: 0xa111,
@@ -212,7 +221,7 @@ fn function_of(vm: &Vm, connections: &Connections, id: ConnectionId) -> crossvm_
         interrupt: status.irq,
         bars,
         vendor_specific: body.map(|dword| u32::try_from(dword).unwrap()).collect(),
-        msix: None,
+        msix: Some(MsixTable { vectors: 1, table: (BarIndex::ALL[5], 0), pending: (BarIndex::ALL[5], 0x800) }),
     }
 }
 
