@@ -12,7 +12,7 @@ use crate::bar::Bar;
 use crate::dataport::{Caching, Dataport, DataportIndex, DataportInfo};
 use crate::error::{Error, Fault};
 use crate::event_page::EventPage;
-use crate::map::Map;
+use crate::map::{Map, Place};
 use crate::rights::Rights;
 use crate::spec::{COMMAND, Command};
 use crate::system::Function;
@@ -32,9 +32,14 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPermitted`], [`Error::MemoryOff`], [`Error::OddDevice`] where the device's contents cannot be, [`Error::Io`].
+    /// [`Error::HasNode`] where our own driver holds it, [`Error::NotPermitted`], [`Error::MemoryOff`], [`Error::OddDevice`] where the
+    /// device's contents cannot be, [`Error::Io`].
     pub fn open(function: &Function) -> Result<Self, Error> {
         let address = function.address();
+        // The kernel lets nobody map what our driver uses.
+        if let Some(node) = function.node() {
+            return Err(Error::HasNode { address, device: node.to_owned() });
+        }
         let odd = |fault| Error::OddDevice { address, fault };
         let bars = function.bars()?;
         let event_bar = bars.event_page().ok_or(odd(Fault::EventPage))?;
@@ -171,7 +176,7 @@ fn map_bar(function: &Function, bar: &Bar, size: u64, rights: Rights, cachings: 
         // The file's first byte is the start of the page in which the BAR begins; a BAR smaller than a page may begin inside.
         let page = u64::try_from(page_size()).unwrap_or(u64::MAX);
         let Ok(lead) = usize::try_from(bar.address() % page) else { return Err(short) };
-        let map = Map::new(&file, lead, size, rights).map_err(|error| Error::io("mapping", &path, error))?;
+        let map = Map::new(&file, Place { offset: 0, lead, length: size }, rights).map_err(|error| Error::io("mapping", &path, error))?;
         return Ok((map, *caching));
     }
     Err(Error::io("opening", path, io::ErrorKind::NotFound.into()))
@@ -181,7 +186,7 @@ fn map_bar(function: &Function, bar: &Bar, size: u64, rights: Rights, cachings: 
 fn resource_file(function: &Function, bar: &Bar, caching: Caching) -> PathBuf {
     let suffix = match caching {
         Caching::WriteCombining => "_wc",
-        Caching::Device => "",
+        Caching::Device | Caching::Cacheable => "",
     };
     function.file(&format!("resource{}{suffix}", bar.index()))
 }

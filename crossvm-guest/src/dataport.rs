@@ -47,6 +47,8 @@ pub enum Caching {
     WriteCombining,
     /// Neither cached nor combined: `resourceN` (arm64: Device), where the kernel offers nothing better.
     Device,
+    /// Cached, as the peer's own view is: through our own driver (arm64: Normal write-back).
+    Cacheable,
 }
 
 /// A dataport as `list` shows it, not mapped.

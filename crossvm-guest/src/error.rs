@@ -63,6 +63,23 @@ pub enum Error {
         /// The driver that holds it, if any.
         driver: Option<String>,
     },
+    /// Our own driver holds the function, and lets nobody else at its registers.
+    HasNode {
+        /// The function.
+        address: PciAddress,
+        /// Its device node.
+        device: PathBuf,
+    },
+    /// Our own driver does not hold the function, so it has no `/dev/crossvm` node.
+    NoNode {
+        /// The function.
+        address: PciAddress,
+    },
+    /// The function was taken away while its device node was open.
+    Gone {
+        /// The device node.
+        device: PathBuf,
+    },
     /// The kernel has not switched the function's memory on.
     MemoryOff {
         /// The function.
@@ -143,6 +160,11 @@ pub enum Fault {
         /// Size of its BAR.
         bar: u64,
     },
+    /// A file that our driver shows in sysfs cannot be understood.
+    Attribute {
+        /// Which file.
+        file: String,
+    },
     /// The file that maps a BAR is shorter than the BAR, or the BAR has no address.
     ShortBar {
         /// Which BAR.
@@ -172,6 +194,7 @@ impl fmt::Display for Fault {
             Self::DataportSize { index, claimed, bar } => {
                 write!(f, "dataport {index} claims {claimed} bytes, which is zero or more than its BAR's {bar}")
             }
+            Self::Attribute { file } => write!(f, "its sysfs file `crossvm/NAME/{file}` cannot be understood: is the driver a newer one?"),
             Self::ShortBar { bar } => write!(f, "BAR {bar} has no address, or its file is shorter than the BAR; see dmesg"),
         }
     }
@@ -213,6 +236,11 @@ impl fmt::Display for Error {
             Self::NotBound { address, driver: Some(driver) } => {
                 write!(f, "{address} is held by driver '{driver}', which gives no UIO device: run `crossvm bind --all` as root")
             }
+            Self::HasNode { address, device } => {
+                write!(f, "{address} is held by the driver 'crossvm': use {}", device.display())
+            }
+            Self::NoNode { address } => write!(f, "{address} is not held by the driver 'crossvm': load its module (crossvm.ko) as root"),
+            Self::Gone { device } => write!(f, "{}: the connection was removed, or unbound from its driver", device.display()),
             Self::MemoryOff { address } => write!(f, "the kernel has not switched on {address}: run `crossvm bind` as root"),
             Self::DriverMissing => f.write_str("the kernel module is not loaded: run `modprobe uio_pci_generic` as root"),
             Self::BindFailed { address, source } => {

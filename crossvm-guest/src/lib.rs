@@ -1,5 +1,6 @@
 //! The guest's side of crossvm on Linux: connections found, bound, and used from user space, on the kernel's stock
-//! `uio_pci_generic`. No kernel module of ours is needed.
+//! `uio_pci_generic`. No kernel module of ours is needed; where the driver of `guest/linux` is loaded, [`Node`] uses it, and
+//! [`Endpoint`] whichever of the two there is.
 //!
 //! ```text
 //!  /sys/bus/pci/devices ──▶ System ──▶ Function ──▶ Connection ──▶ EventPage   emit, count, take
@@ -67,9 +68,11 @@ mod bar;
 mod bind;
 mod connection;
 mod dataport;
+mod endpoint;
 mod error;
 mod event_page;
 mod map;
+mod node;
 mod rights;
 pub mod spec;
 mod system;
@@ -82,8 +85,10 @@ pub use bar::{Bar, Bars};
 pub use bind::{Bound, Scope};
 pub use connection::{Connection, Waiter};
 pub use dataport::{Caching, Dataport, DataportIndex, DataportInfo};
+pub use endpoint::{Endpoint, EndpointWaiter};
 pub use error::{Error, Fault};
 pub use event_page::{EventCount, EventPage, Profile};
+pub use node::{Interrupt, Node, NodeWaiter};
 pub use rights::Rights;
 pub use system::{Function, System};
 pub use uio::Uio;

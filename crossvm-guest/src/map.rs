@@ -55,9 +55,21 @@ unsafe impl Send for Map {}
 // ever made.
 unsafe impl Sync for Map {}
 
+/// What part of a file to map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Offset of the first page in the file.
+    pub(crate) offset: u64,
+    /// Bytes of that page in front of what is wanted.
+    pub(crate) lead: usize,
+    /// Length of what is wanted, in bytes.
+    pub(crate) length: usize,
+}
+
 impl Map {
-    /// Maps `len` bytes of `file`, which begin `lead` bytes behind the start of its first page.
-    pub(crate) fn new(file: &File, lead: usize, len: usize, rights: Rights) -> io::Result<Self> {
+    /// Maps `place` of `file`.
+    pub(crate) fn new(file: &File, place: Place, rights: Rights) -> io::Result<Self> {
+        let Place { offset, lead, length: len } = place;
         let mapped = lead.checked_add(len).filter(|_| len > 0 && lead.is_multiple_of(align_of::<u64>()));
         let mapped = mapped.ok_or(io::ErrorKind::InvalidInput)?;
         let protection = match rights {
@@ -67,7 +79,7 @@ impl Map {
             Rights::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: the kernel chooses the address, so no memory of this process is touched; the length is not zero.
-        let pages = unsafe { mmap(std::ptr::null_mut(), mapped, protection, MapFlags::SHARED, file, 0) }?;
+        let pages = unsafe { mmap(std::ptr::null_mut(), mapped, protection, MapFlags::SHARED, file, offset) }?;
         let pages = NonNull::new(pages.cast::<u8>()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         // SAFETY: `lead` is less than `mapped`, the length of the mapping that begins at `pages`.
         let start = unsafe { pages.add(lead) };
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn accesses_outside_the_map_or_misaligned_are_not_made() {
-        let map = Map::new(&file(&[0x5a; 4096]), 0, 20, Rights::ReadWrite).unwrap();
+        let map = Map::new(&file(&[0x5a; 4096]), Place { offset: 0, lead: 0, length: 20 }, Rights::ReadWrite).unwrap();
         assert_eq!(map.load::<u8>(19), Some(0x5a));
         assert_eq!(map.load::<u8>(20), None);
         assert_eq!(map.load::<u32>(16), Some(0x5a5a_5a5a));
@@ -176,7 +188,7 @@ mod tests {
     fn a_map_may_begin_inside_a_page() {
         let mut bytes = [0; 4096];
         bytes[1024..1028].copy_from_slice(&0x1234_5678_u32.to_ne_bytes());
-        let map = Map::new(&file(&bytes), 1024, 1024, Rights::Read).unwrap();
+        let map = Map::new(&file(&bytes), Place { offset: 0, lead: 1024, length: 1024 }, Rights::Read).unwrap();
         assert_eq!(map.load::<u32>(0), Some(0x1234_5678));
         assert_eq!(map.load::<u32>(1024), None);
     }
@@ -185,7 +197,7 @@ mod tests {
     fn stores_reach_the_file() {
         use std::os::unix::fs::FileExt;
         let file = file(&[0; 4096]);
-        let map = Map::new(&file, 0, 4096, Rights::ReadWrite).unwrap();
+        let map = Map::new(&file, Place { offset: 0, lead: 0, length: 4096 }, Rights::ReadWrite).unwrap();
         map.store(4, 0x0102_0304_u32).unwrap();
         full_barrier();
         load_barrier();
@@ -197,8 +209,8 @@ mod tests {
     #[test]
     fn nothing_and_odd_starts_do_not_map() {
         let file = file(&[0; 4096]);
-        assert!(Map::new(&file, 0, 0, Rights::Read).is_err());
-        assert!(Map::new(&file, 4, 8, Rights::Read).is_err());
-        assert!(Map::new(&file, 8, usize::MAX, Rights::Read).is_err());
+        assert!(Map::new(&file, Place { offset: 0, lead: 0, length: 0 }, Rights::Read).is_err());
+        assert!(Map::new(&file, Place { offset: 0, lead: 4, length: 8 }, Rights::Read).is_err());
+        assert!(Map::new(&file, Place { offset: 0, lead: 8, length: usize::MAX }, Rights::Read).is_err());
     }
 }

@@ -44,6 +44,11 @@ pub const MAX_DATAPORTS: usize = 5;
 /// End of the extended registers.
 pub const EXTENDED_END: usize = DATAPORT_RECORDS + MAX_DATAPORTS * DATAPORT_RECORD_LENGTH;
 
+/// `/dev/crossvm/NAME`: `mmap` finds dataport i at offset i shifted left by this.
+pub const NODE_DATAPORT_SHIFT: u32 = 40;
+/// `/dev/crossvm/NAME`: the most signals that one write sends.
+pub const NODE_MAX_EMITS: u64 = 65536;
+
 /// Number of base address registers of a type 0 function (PCI 3.0, 6.2.5.1).
 pub const BARS: usize = 6;
 /// Offset of the command register in configuration space (PCI 3.0, 6.2.2).

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::address::PciAddress;
 use crate::bar::Bars;
 use crate::connection::Connection;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, Fault};
 use crate::spec;
 
@@ -30,7 +31,16 @@ pub struct Function {
     folder: PathBuf,
     driver: Option<String>,
     uio: Option<PathBuf>,
+    node: Option<Node>,
     bars: Option<Bars>,
+}
+
+/// The device node of our own driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    device: PathBuf,
+    /// What sysfs tells of it.
+    folder: PathBuf,
 }
 
 impl Function {
@@ -50,6 +60,17 @@ impl Function {
     #[must_use]
     pub fn uio(&self) -> Option<&Path> {
         self.uio.as_deref()
+    }
+
+    /// Its device node where our own driver holds it, as `/dev/crossvm/NAME`.
+    #[must_use]
+    pub fn node(&self) -> Option<&Path> {
+        self.node.as_ref().map(|node| node.device.as_path())
+    }
+
+    /// The same, and the folder in sysfs that tells about it.
+    pub(crate) fn node_and_folder(&self) -> Option<(&Path, &Path)> {
+        self.node.as_ref().map(|node| (node.device.as_path(), node.folder.as_path()))
     }
 
     /// Its memory BARs.
@@ -111,39 +132,55 @@ impl System {
         let driver = driver.and_then(|driver| Some(driver.file_name()?.to_str()?.to_owned()));
         let uio = fs::read_dir(folder.join("uio")).into_iter().flatten().flatten();
         let uio = uio.map(|entry| entry.file_name()).find(|name| name.to_str().is_some_and(|name| name.starts_with("uio")));
+        let node = fs::read_dir(folder.join("crossvm")).into_iter().flatten().flatten().next();
+        let node = node.map(|entry| Node { device: self.devices.join("crossvm").join(entry.file_name()), folder: entry.path() });
         let bars = fs::read_to_string(folder.join("resource")).ok().and_then(|text| Bars::parse(&text));
-        Function { address, driver, uio: uio.map(|name| self.devices.join(name)), bars, folder }
+        Function { address, driver, uio: uio.map(|name| self.devices.join(name)), node, bars, folder }
     }
 
-    /// Opens the connection called `name`. A PCI address will do as a name, too.
+    /// Opens the connection called `name`, which our own driver must not hold. A PCI address will do as a name, too.
     ///
     /// # Errors
     ///
     /// [`Error::NoConnections`], [`Error::NoSuchConnection`], [`Error::AmbiguousName`], or what [`Connection::open`] reports.
     pub fn open(&self, name: &str) -> Result<Connection, Error> {
+        self.search(name, Connection::open, Connection::name)
+    }
+
+    /// Opens the connection called `name`, whichever driver holds it. A PCI address will do as a name, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoConnections`], [`Error::NoSuchConnection`], [`Error::AmbiguousName`], or what [`Endpoint::open`] reports.
+    pub fn endpoint(&self, name: &str) -> Result<Endpoint, Error> {
+        self.search(name, Endpoint::open, Endpoint::name)
+    }
+
+    fn search<T>(&self, name: &str, open: impl Fn(&Function) -> Result<T, Error>, name_of: impl Fn(&T) -> &str) -> Result<T, Error> {
         let functions = self.functions()?;
         if functions.is_empty() {
             return Err(Error::NoConnections);
         }
         if let Some(function) = name.parse().ok().and_then(|address| functions.iter().find(|function| function.address == address)) {
-            return Connection::open(function);
+            return open(function);
         }
         let mut found = Vec::new();
+        let mut addresses = Vec::new();
         let mut existing = Vec::new();
         let mut failures = Vec::new();
         for function in &functions {
-            match Connection::open(function) {
-                Ok(connection) if connection.name() == name => found.push(connection),
-                Ok(connection) => existing.push(connection.name().to_owned()),
+            match open(function) {
+                Ok(connection) if name_of(&connection) == name => {
+                    found.push(connection);
+                    addresses.push(function.address);
+                }
+                Ok(connection) => existing.push(name_of(&connection).to_owned()),
                 Err(error) => failures.push(error),
             }
         }
-        match (found.pop(), found.as_slice()) {
-            (Some(connection), []) => Ok(connection),
-            (Some(connection), _) => {
-                let addresses = found.iter().chain([&connection]).map(Connection::address).collect();
-                Err(Error::AmbiguousName { name: name.to_owned(), addresses })
-            }
+        match (found.pop(), found.is_empty()) {
+            (Some(connection), true) => Ok(connection),
+            (Some(_), false) => Err(Error::AmbiguousName { name: name.to_owned(), addresses }),
             // Where no connection could be opened at all, the first reason says more than a list of no names.
             (None, _) if existing.is_empty() && !failures.is_empty() => Err(failures.swap_remove(0)),
             (None, _) => {

@@ -79,6 +79,16 @@ impl Patience {
         self
     }
 
+    /// When to give up.
+    pub(crate) const fn time_limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// How often to look once more before sleeping.
+    pub(crate) const fn looks(&self) -> u32 {
+        self.spins
+    }
+
     /// Take at most `limit` events at once. See [`EventPage::take`](crate::EventPage::take) for what a reference device does.
     #[must_use]
     pub const fn limit(mut self, limit: EventCount) -> Self {

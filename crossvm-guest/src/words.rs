@@ -68,7 +68,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::map::{Map, Word};
+    use crate::map::{Map, Place, Word};
     use crate::rights::Rights;
 
     /// A map that notes each access: (offset, width).
@@ -81,7 +81,10 @@ mod tests {
         fn new(bytes: &[u8]) -> Self {
             let file = tempfile::tempfile().unwrap();
             std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).unwrap();
-            Self { map: Map::new(&file, 0, bytes.len(), Rights::ReadWrite).unwrap(), accesses: RefCell::default() }
+            Self {
+                map: Map::new(&file, Place { offset: 0, lead: 0, length: bytes.len() }, Rights::ReadWrite).unwrap(),
+                accesses: RefCell::default(),
+            }
         }
 
         fn bytes(&self) -> Vec<u8> {

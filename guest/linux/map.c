@@ -106,14 +106,14 @@ int crossvm_map(struct crossvm *conn, struct vm_area_struct *vma)
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EACCES;
-	if (!dataport->readable && vma->vm_flags & (VM_READ | VM_WRITE))
+	if (!dataport->readable && vma->vm_flags & VM_READ)
 		return -EACCES;
 	if (!dataport->writable && vma->vm_flags & VM_WRITE)
 		return -EACCES;
 	/* Nor may mprotect() later. */
 	vm_flags_clear(vma, VM_MAYEXEC);
 	if (!dataport->readable)
-		vm_flags_clear(vma, VM_MAYREAD | VM_MAYWRITE);
+		vm_flags_clear(vma, VM_MAYREAD);
 	if (!dataport->writable)
 		vm_flags_clear(vma, VM_MAYWRITE);
 	/*

@@ -102,6 +102,52 @@ impl Tree {
     }
 }
 
+/// What the driver of guest/linux shows of a connection.
+pub(crate) struct Node {
+    pub(crate) device: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+/// What the device node is made of: a FIFO gives back what was written to it, and a file can be mapped.
+pub(crate) enum Stand {
+    Fifo,
+    File,
+}
+
+impl Tree {
+    /// Makes our own driver hold `device`, an extended connection called `name` with these dataports: size and rights.
+    pub(crate) fn node(&self, device: &Device, name: &str, dataports: &[(u64, &str)], stand: Stand) -> Node {
+        symlink(self.driver("crossvm"), device.folder.join("driver")).unwrap();
+        let node = Node { device: self.path().join("dev/crossvm").join(name), folder: device.folder.join("crossvm").join(name) };
+        fs::create_dir_all(&node.folder).unwrap();
+        fs::create_dir_all(node.device.parent().unwrap()).unwrap();
+        for (file, text) in
+            [("name", name), ("profile", "extended"), ("version", "1"), ("interrupt", "msix"), ("dropped", "2"), ("pending", "3")]
+        {
+            node.attribute(file, text);
+        }
+        node.attribute("dataports", &dataports.len().to_string());
+        for (index, (size, rights)) in dataports.iter().enumerate() {
+            let file = |name| format!("dataport{index}/{name}");
+            fs::create_dir_all(node.folder.join(file(""))).unwrap();
+            node.attribute(&file("size"), &size.to_string());
+            node.attribute(&file("rights"), rights);
+            node.attribute(&file("bar"), &(index + 1).to_string());
+        }
+        match stand {
+            Stand::Fifo => rustix::fs::mkfifoat(rustix::fs::CWD, &node.device, rustix::fs::Mode::RWXU).unwrap(),
+            Stand::File => File::create(&node.device).unwrap().set_len((dataports.len() as u64) << spec::NODE_DATAPORT_SHIFT).unwrap(),
+        }
+        node
+    }
+}
+
+impl Node {
+    pub(crate) fn attribute(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), format!("{text}\n")).unwrap();
+    }
+}
+
 impl Device {
     pub(crate) fn file(&self, name: &str, contents: &[u8]) {
         fs::write(self.folder.join(name), contents).unwrap();

@@ -32,7 +32,7 @@ const PIECE: usize = 256;
 
 /// Prints a part of a dataport as it is.
 pub(crate) fn read(system: &System, place: &Place, extent: Extent) -> Result<(), Failure> {
-    let dataport = system.open(&place.name)?.dataport(place.dataport)?;
+    let dataport = system.endpoint(&place.name)?.dataport(place.dataport)?;
     let (offset, size) = (place.offset, dataport.size());
     let rest = size.checked_sub(offset).ok_or(crossvm_guest::Error::OutOfRange { offset, length: 0, size })?;
     let bytes = match extent {
@@ -72,7 +72,7 @@ fn line(dataport: &Dataport, offset: usize, rest: usize) -> Result<Vec<u8>, Fail
 
 /// Writes `text`, or standard input, to a dataport: all of it or nothing.
 pub(crate) fn write(system: &System, place: &Place, text: Option<String>, end: End) -> Result<(), Failure> {
-    let dataport = system.open(&place.name)?.dataport(place.dataport)?;
+    let dataport = system.endpoint(&place.name)?.dataport(place.dataport)?;
     let mut bytes = match text {
         Some(text) => text.into_bytes(),
         None => {

@@ -9,16 +9,12 @@ use crate::failure::Failure;
 
 /// Signals the peer `count` times.
 pub(crate) fn emit(system: &System, name: &str, count: EventCount) -> Result<(), Failure> {
-    let connection = system.open(name)?;
-    for _ in 0..count.get() {
-        connection.emit();
-    }
-    Ok(())
+    Ok(system.endpoint(name)?.emit(count)?)
 }
 
 /// Takes exactly `count` events, or without a count all that wait and at least one, and prints how many were taken.
 pub(crate) fn wait(system: &System, name: &str, timeout: Option<Duration>, count: Option<EventCount>) -> Result<(), Failure> {
-    let connection = system.open(name)?;
+    let connection = system.endpoint(name)?;
     let mut waiter = connection.waiter()?;
     let begin = Instant::now();
     let wanted = count.unwrap_or(EventCount::ONE).get();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crossvm_guest::{Connection, Function, Profile, System};
+use crossvm_guest::{Endpoint, Error, Function, Profile, System};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -62,7 +62,7 @@ pub(crate) fn list(system: &System, format: Format) -> Result<(), Failure> {
         // A program asks for a list and gets one; a person wants to know.
         return match format {
             Format::Json => print("[]\n"),
-            Format::Table => Err(crossvm_guest::Error::NoConnections.into()),
+            Format::Table => Err(Error::NoConnections.into()),
         };
     }
     let entries: Vec<_> = functions.iter().map(entry).collect();
@@ -76,21 +76,20 @@ pub(crate) fn list(system: &System, format: Format) -> Result<(), Failure> {
 }
 
 fn entry(function: &Function) -> Entry {
-    let content = match Connection::open(function) {
-        Ok(connection) => Content::Read(details(&connection)),
+    let content = match Endpoint::open(function).and_then(|connection| details(&connection)) {
+        Ok(details) => Content::Read(details),
         Err(error) => Content::Unreadable { error: error.to_string() },
     };
     Entry {
         address: function.address().to_string(),
         driver: function.driver().map(str::to_owned),
-        device: function.uio().map(|device| device.display().to_string()),
+        device: function.node().or(function.uio()).map(|device| device.display().to_string()),
         content,
     }
 }
 
-fn details(connection: &Connection) -> Details {
-    let events = connection.events();
-    let (profile, version) = match events.profile() {
+fn details(connection: &Endpoint) -> Result<Details, Error> {
+    let (profile, version) = match connection.profile() {
         Profile::Reference => ("reference", None),
         Profile::Extended { version } => ("extended", Some(version)),
     };
@@ -102,15 +101,15 @@ fn details(connection: &Connection) -> Details {
         size: info.size(),
         rights: info.rights().to_string(),
     });
-    Details {
+    Ok(Details {
         name: connection.name().to_owned(),
         profile,
         version,
-        events: events.count().get(),
-        dropped: events.dropped(),
+        events: connection.pending()?.get(),
+        dropped: connection.dropped()?,
         event_page: connection.function().bars().ok().and_then(|bars| bars.event_page()).map_or(0, crossvm_guest::Bar::address),
         dataports: dataports.collect(),
-    }
+    })
 }
 
 fn table(entries: &[Entry]) -> String {

@@ -51,7 +51,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         timeout: Option<Duration>,
         /// Take exactly N events, and let more of them wait. Without it: take all that wait, at least one. A device that cannot take
-        /// some of them (reference profile) gives all.
+        /// some of them (reference profile) gives all, and so does our own driver.
         #[arg(long, value_name = "N", value_parser = count)]
         count: Option<EventCount>,
     },

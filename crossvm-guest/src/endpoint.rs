@@ -1,0 +1,163 @@
+//! A connection, whichever driver holds it.
+
+use crate::address::PciAddress;
+use crate::connection::{Connection, Waiter};
+use crate::dataport::{Dataport, DataportIndex, DataportInfo};
+use crate::error::Error;
+use crate::event_page::{EventCount, Profile};
+use crate::node::{Node, NodeWaiter};
+use crate::system::Function;
+use crate::wait::{Patience, Taken};
+
+/// An opened connection, through our own driver where that holds it, else through the registers and the stock driver.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// Our own driver: `/dev/crossvm/NAME`.
+    Node(Node),
+    /// The registers, mapped, and the stock driver's `/dev/uioN` to wait.
+    Registers(Connection),
+}
+
+impl Endpoint {
+    /// Opens the connection that `function` is.
+    ///
+    /// # Errors
+    ///
+    /// What [`Node::open`] or [`Connection::open`] report.
+    pub fn open(function: &Function) -> Result<Self, Error> {
+        match function.node() {
+            Some(_) => Node::open(function).map(Self::Node),
+            None => Connection::open(function).map(Self::Registers),
+        }
+    }
+
+    /// The connection's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Node(node) => node.name(),
+            Self::Registers(connection) => connection.name(),
+        }
+    }
+
+    /// Where the function sits.
+    #[must_use]
+    pub const fn address(&self) -> PciAddress {
+        self.function().address()
+    }
+
+    /// The function as it was when the connection was opened.
+    #[must_use]
+    pub const fn function(&self) -> &Function {
+        match self {
+            Self::Node(node) => node.function(),
+            Self::Registers(connection) => connection.function(),
+        }
+    }
+
+    /// Which registers the device has.
+    #[must_use]
+    pub const fn profile(&self) -> Profile {
+        match self {
+            Self::Node(node) => node.profile(),
+            Self::Registers(connection) => connection.events().profile(),
+        }
+    }
+
+    /// The dataports, in order.
+    #[must_use]
+    pub fn dataports(&self) -> &[DataportInfo] {
+        match self {
+            Self::Node(node) => node.dataports(),
+            Self::Registers(connection) => connection.dataports(),
+        }
+    }
+
+    /// Events that came and that nobody has taken yet.
+    ///
+    /// # Errors
+    ///
+    /// What [`Node::pending`] reports.
+    pub fn pending(&self) -> Result<EventCount, Error> {
+        match self {
+            Self::Node(node) => node.pending(),
+            Self::Registers(connection) => Ok(connection.events().count()),
+        }
+    }
+
+    /// Emits of this end that could not be delivered; `None` in the reference profile, which does not count them.
+    ///
+    /// # Errors
+    ///
+    /// What [`Node::dropped`] reports.
+    pub fn dropped(&self) -> Result<Option<u32>, Error> {
+        match self {
+            Self::Node(node) => node.dropped(),
+            Self::Registers(connection) => Ok(connection.events().dropped()),
+        }
+    }
+
+    /// Signals the peer `count` times.
+    ///
+    /// # Errors
+    ///
+    /// What [`Node::emit`] reports.
+    pub fn emit(&self, count: EventCount) -> Result<(), Error> {
+        match self {
+            Self::Node(node) => node.emit(count),
+            Self::Registers(connection) => {
+                for _ in 0..count.get() {
+                    connection.emit();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Maps dataport `index` in the best way that the driver offers.
+    ///
+    /// # Errors
+    ///
+    /// What [`Node::dataport`] or [`Connection::dataport`] report.
+    pub fn dataport(&self, index: DataportIndex) -> Result<Dataport, Error> {
+        match self {
+            Self::Node(node) => node.dataport(index),
+            Self::Registers(connection) => connection.dataport(index),
+        }
+    }
+
+    /// Makes ready to wait for events. Only one waiter can exist at a time, in all processes.
+    ///
+    /// # Errors
+    ///
+    /// What [`Node::waiter`] or [`Connection::waiter`] report.
+    pub fn waiter(&self) -> Result<EndpointWaiter<'_>, Error> {
+        match self {
+            Self::Node(node) => node.waiter().map(EndpointWaiter::Node),
+            Self::Registers(connection) => connection.waiter().map(EndpointWaiter::Registers),
+        }
+    }
+}
+
+/// The one who waits for the events of an [`Endpoint`].
+#[derive(Debug)]
+pub enum EndpointWaiter<'endpoint> {
+    /// Of our own driver.
+    Node(NodeWaiter),
+    /// Of the stock driver.
+    Registers(Waiter<'endpoint>),
+}
+
+impl EndpointWaiter<'_> {
+    /// Takes the events that wait, waiting for the first as long as `patience` allows: `None` where none came.
+    ///
+    /// # Errors
+    ///
+    /// What [`NodeWaiter::wait`] or [`Waiter::wait`] report.
+    pub fn wait(&mut self, patience: Patience) -> Result<Option<Taken>, Error> {
+        match self {
+            Self::Node(waiter) => waiter.wait(patience),
+            Self::Registers(waiter) => waiter.wait(patience),
+        }
+    }
+}
