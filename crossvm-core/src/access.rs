@@ -6,6 +6,7 @@ use crate::{GuestAddr, GuestRange};
 
 /// Width of an access: 1, 2, 4 or 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Width {
     /// 1 byte.
     U8,

@@ -25,6 +25,7 @@ pub trait Backend {
 
 /// Four backends side by side. The fields may be `&mut` of parts that live elsewhere.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Parts<M, P, A, C> {
     /// The guest's address space.
     pub memory: M,

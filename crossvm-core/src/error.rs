@@ -4,6 +4,7 @@ use core::fmt::{self, Debug};
 
 /// What kind of failure an error is. More kinds may come: match with a wildcard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// No interrupt number, slot, frame, memory or address space is left.

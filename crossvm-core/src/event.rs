@@ -58,6 +58,7 @@ impl fmt::Display for ExactId {
 
 /// What a peer's events arrive under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// A bit of an [`EventSet`]: events of several connections may coalesce into one set.
     Bit(EventId),

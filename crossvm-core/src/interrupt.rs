@@ -30,6 +30,7 @@ impl fmt::Display for Irq {
 
 /// Level of a level-triggered interrupt line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Level {
     /// Not asserted.
     #[default]

@@ -65,6 +65,14 @@
 //! Between VMs nothing is shared but frames and notifiers. The guest reads COUNT without the VMM's knowledge: the VMM stores it with
 //! release order, so that a guest that sees COUNT rise and orders its next loads behind that (Arm: `dmb ishld`, x86: nothing)
 //! sees everything that the peer wrote before it emitted.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `defmt` | every public type implements `defmt::Format`, where its parameters do. Addresses and sets read as hexadecimal numbers. Nothing is logged here: a VMM logs what it likes, and limits the rate of what a guest can cause |
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -82,6 +90,8 @@ mod crossvm;
 pub mod device;
 mod error;
 mod event;
+#[cfg(feature = "defmt")]
+mod format;
 mod interrupt;
 mod memory;
 mod pci;

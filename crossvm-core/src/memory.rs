@@ -6,6 +6,7 @@ use crate::{ErrorType, FrameSize, GuestAddr, GuestRange};
 
 /// What a guest may do with mapped memory. Nothing shared with a guest is ever executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Rights {
     /// Loads only; stores trap to the VMM.
     Read,
@@ -15,6 +16,7 @@ pub enum Rights {
 
 /// Memory attributes of a region. They belong to the region: everyone who maps it, VMM, guest or component, uses the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MemoryType {
     /// Normal memory, write-back cacheable, inner shareable.
@@ -24,6 +26,7 @@ pub enum MemoryType {
 
 /// How frames are mapped into a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Mapping {
     /// Size of each frame.
     pub size: FrameSize,

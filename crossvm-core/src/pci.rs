@@ -83,6 +83,7 @@ impl fmt::Display for BarIndex {
 
 /// Width of a BAR's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BarWidth {
     /// 32 bits: below 4 GiB, at most 2 GiB large.
     Bits32,
@@ -92,6 +93,7 @@ pub enum BarWidth {
 
 /// A memory BAR of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bar {
     /// Size of the region that it decodes.
     pub size: FrameSize,
@@ -117,6 +119,7 @@ pub const MAX_VENDOR_DWORDS: usize = 15;
 
 /// Where a function has its MSI-X table and pending bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MsixTable {
     /// Number of vectors, 1–2048.
     pub vectors: u16,
@@ -128,6 +131,7 @@ pub struct MsixTable {
 
 /// What a function is: everything that its configuration space starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Function {
     /// Vendor id.
     pub vendor: u16,
@@ -153,6 +157,7 @@ pub struct Function {
 
 /// One access to a function's configuration space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigAccess {
     /// Offset in bytes; 0–255, or up to 4095 with ECAM.
     pub offset: u16,
@@ -164,6 +169,7 @@ pub struct ConfigAccess {
 ///
 /// It tells what changed; what the state is now, [`PciSpace::decoded`], [`PciSpace::command`] and [`PciSpace::msix`] tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigEffect {
     /// A BAR's address changed, whether or not it is decoded at either address.
@@ -199,6 +205,7 @@ pub enum ConfigEffect {
 
 /// The bits of a function's command register that a guest can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Command {
     /// The function answers at the addresses of its BARs.
     pub memory_decode: bool,
@@ -210,6 +217,7 @@ pub struct Command {
 
 /// The bits of an MSI-X capability's message control that a guest can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MsixControl {
     /// The function interrupts by messages, and does not assert its interrupt pin.
     pub enabled: bool,
@@ -274,6 +282,7 @@ pub trait PciSpace: ErrorType {
 
 /// Whether a function has an interrupt pending, masked or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InterruptStatus {
     /// Nothing pending.
     #[default]

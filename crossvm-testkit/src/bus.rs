@@ -9,6 +9,7 @@ use crossvm_core::{
 
 /// Why a [`FakeBus`] refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BusError(ErrorKind);
 
 impl Error for BusError {

@@ -52,6 +52,7 @@ pub struct Faulty<T> {
 
 /// An error by plan, or one of the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum FaultyError<E> {
     /// The plan said so.
     Injected,

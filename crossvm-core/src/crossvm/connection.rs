@@ -10,6 +10,7 @@ use crate::{BarIndex, BarWidth, Bdf, Dataport, Event, FrameSize, GuestAddr, Irq,
 
 /// How a connection interrupts its guest, as long as the guest does not use MSI-X.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InterruptMode {
     /// A line of its own.
     #[default]
@@ -20,6 +21,7 @@ pub enum InterruptMode {
 
 /// A dataport and what the guest may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DataportEnd<D> {
     /// The memory.
     pub dataport: D,
@@ -31,6 +33,7 @@ pub struct DataportEnd<D> {
 
 /// A connection to install.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Connection<D, K> {
     /// The name that the guest reads.
     pub name: Name,
@@ -101,6 +104,7 @@ impl<D, K> Connection<D, K> {
 
 /// A connection holds [`MAX_DATAPORTS`] dataports at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TooManyDataports;
 
 impl fmt::Display for TooManyDataports {
@@ -113,6 +117,7 @@ impl core::error::Error for TooManyDataports {}
 
 /// A connection that was removed.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Removed<B: Backend, D, K> {
     /// What was installed.
     pub connection: Connection<D, K>,
@@ -161,6 +166,7 @@ pub(super) struct Slot<P, D, K> {
 
 /// Where a BAR of a connection is, for reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BarStatus {
     /// The BAR.
     pub bar: BarIndex,
@@ -172,6 +178,7 @@ pub struct BarStatus {
 
 /// What there is to tell about an installed connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Status {
     /// Its name.
     pub name: Name,

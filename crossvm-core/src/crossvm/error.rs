@@ -12,6 +12,7 @@ type LineError<B> = <<B as Backend>::Interrupts as ErrorType>::Error;
 
 /// Why a description of a connection is refused before any backend is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Invalid {
     /// The VM has as many connections as its [`CrossVm`](crate::CrossVm) can hold.
@@ -47,6 +48,7 @@ impl fmt::Display for Invalid {
 }
 
 /// Which step of an installation failed, with the backend's error.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InstallCause<B: Backend> {
     /// The description is refused.
     Invalid(Invalid),
@@ -109,6 +111,7 @@ impl<B: Backend> fmt::Display for InstallCause<B> {
 }
 
 /// Why [`install`](crate::CrossVm::install) failed. Nothing of the call is left behind.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InstallError<B: Backend> {
     /// Position of the connection in the call.
     pub position: usize,
@@ -139,6 +142,7 @@ impl<B: Backend> Error for InstallError<B> {
 }
 
 /// A backend failed while an effect was applied. What could be applied is; [`refresh`](crate::CrossVm::refresh) tries the rest again.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ApplyError<B: Backend> {
     /// A BAR could not be mapped; the guest does not reach it.
     Map {
@@ -189,6 +193,7 @@ impl<B: Backend> Error for ApplyError<B> {
 /// The interrupt controller failed while events were consumed. All of them are counted all the same;
 /// [`refresh`](crate::CrossVm::refresh) tries the interrupt again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConsumeError<L> {
     /// The ids that belong to no connection, as [`consume`](crate::CrossVm::consume) gives them back.
     pub unknown: EventSet,
@@ -212,6 +217,7 @@ impl<L: Error> Error for ConsumeError<L> {
 
 /// A backend failed while a guest's access was served. The guest goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ServeError<N, L> {
     /// The peer could not be signalled; the emit counts as dropped.
     Notify(N),

@@ -18,13 +18,14 @@ pub use error::{ApplyError, ConsumeError, InstallCause, InstallError, Invalid, S
 use lines::Line;
 pub use serve::Outcome;
 
-use crate::device::{DeviceClass, EventBarSize, EventRegisters, Profile};
+use crate::device::{DeviceClass, EventBarSize, EventRegisters, Name, Profile};
 use crate::{Backend, Bdf, Event, EventId, ExactId, GuestAddr, GuestMemory};
 
 type PageOf<B> = <<B as Backend>::Memory as GuestMemory>::EventPage;
 
 /// Names a connection of one [`CrossVm`], from `install` to `remove`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConnectionId(u16);
 
 impl ConnectionId {
@@ -42,6 +43,7 @@ impl ConnectionId {
 
 /// Whether connections can interrupt by messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Messages {
     /// With an MSI-X capability, in the extended profile. The guest decides whether to use it.
     #[default]
@@ -52,6 +54,7 @@ pub enum Messages {
 
 /// How a VM's connections look to its guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Config {
     /// The registers and capabilities that a guest finds.
     pub profile: Profile,
@@ -97,8 +100,7 @@ pub struct CrossVm<B: Backend, D, K, const N: usize> {
 
 impl<B: Backend, D, K, const N: usize> fmt::Debug for CrossVm<B, D, K, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.as_ref()?.name)));
-        f.debug_map().entries(names).finish()
+        f.debug_map().entries(self.names().map(|(id, name)| (id.index(), name))).finish()
     }
 }
 
@@ -124,6 +126,11 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
     /// The connections that are installed, in the order of their ids.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> + '_ {
         ConnectionId::all().zip(&self.slots).filter_map(|(id, slot)| slot.as_ref().map(|_| id))
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (ConnectionId, Name)> + '_ {
+        ConnectionId::all().zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.as_ref()?.name)))
     }
 
     /// The connection whose PCI function is `bdf`.

@@ -7,6 +7,7 @@ use crate::{Dataport, ErrorType, Event, EventSet, FrameSize, GuestAccess, GuestA
 
 /// What became of a guest's access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// The address belongs to no connection. The VMM goes on as for any address that nothing answers.
     NotOurs,

@@ -20,6 +20,7 @@ pub const MAX_DATAPORTS: usize = 3;
 
 /// Size of the event registers' BAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EventBarSize {
     /// 4 KiB.
     #[default]
@@ -44,6 +45,7 @@ impl EventBarSize {
 
 /// Class code of a connection device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DeviceClass {
     /// Memory controller, RAM: 05/00.
     #[default]

@@ -7,6 +7,7 @@ use crate::{EventPage, Rights, Width};
 
 /// What a guest's write to the event registers asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RegisterWrite {
     /// Signal the peer.
     Emit,
@@ -20,6 +21,7 @@ pub enum RegisterWrite {
 
 /// What the guest finds in its event registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Profile {
     /// EMIT, COUNT and NAME alone, as guests of seL4's module know them.
     Reference,

@@ -1,0 +1,66 @@
+//! Decodes what the program beside logs, and compares. On Linux, whose linkers know the script that this takes.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use defmt_decoder::{DecodeError, Table};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_defmt-decode");
+
+/// Runs the program, and decodes its frames with the strings in its own file.
+fn decoded() -> Vec<String> {
+    let run = Command::new(PROGRAM).stderr(Stdio::inherit()).output().expect("the program runs");
+    assert!(run.status.success(), "{}", run.status);
+    let program = fs::read(PROGRAM).expect("the program is a file");
+    let table = Table::parse(&program).expect("defmt's strings are well-formed").expect("the program has defmt's strings");
+    let mut decoder = table.new_stream_decoder();
+    decoder.received(&run.stdout);
+    let mut lines = Vec::new();
+    loop {
+        match decoder.decode() {
+            Ok(frame) => lines.push(frame.display_message().to_string()),
+            Err(DecodeError::UnexpectedEof) => return lines,
+            Err(DecodeError::Malformed) => panic!("a frame that cannot be decoded after {lines:#?}"),
+        }
+    }
+}
+
+/// The public types that the sources of `crossvm-core` declare.
+fn declared(folder: &Path, types: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            declared(&path, types);
+            continue;
+        }
+        for line in fs::read_to_string(&path).expect("a source").lines() {
+            let declaration = ["pub struct ", "pub enum ", "pub union "].iter().find_map(|start| line.trim_start().strip_prefix(start));
+            if let Some(declaration) = declaration {
+                types.insert(declaration.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_logged_reads_as_expected() {
+    let expected: Vec<&str> = include_str!("expected.txt").lines().collect();
+    let lines = decoded();
+    for (place, (line, expected)) in lines.iter().zip(&expected).enumerate() {
+        assert_eq!(line, expected, "line {}", place + 1);
+    }
+    assert_eq!(lines.len(), expected.len());
+}
+
+#[test]
+fn every_public_type_is_logged() {
+    let mut types = BTreeSet::new();
+    declared(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crossvm-core/src"), &mut types);
+    assert!(types.contains("CrossVm") && types.contains("Name"), "the sources are found: {types:?}");
+    let logged: BTreeSet<String> = decoded().iter().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect();
+    let missing: Vec<_> = types.symmetric_difference(&logged).collect();
+    assert!(missing.is_empty(), "each public type of crossvm-core, and no other, is logged in `src/values.rs`, but not so: {missing:?}");
+}
