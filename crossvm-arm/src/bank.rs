@@ -203,12 +203,21 @@ impl Bank {
         self.settle();
     }
 
-    /// Forgets that a list register holds `bit`.
-    const fn evict(&mut self, bit: u32) {
-        self.resident &= !bit;
-        self.loaded &= !bit;
-        self.activate &= !bit;
-        self.deactivate &= !bit;
+    /// Takes `mask` back from list registers that nobody will look at again: as if the guest had not touched them.
+    pub(crate) const fn abandon(&mut self, mask: u32) {
+        let mask = mask & self.resident;
+        self.latch |= self.loaded & mask;
+        self.active = (self.active | self.activate & mask) & !(self.deactivate & mask);
+        self.evict(mask);
+        self.settle();
+    }
+
+    /// Forgets that list registers hold `mask`.
+    const fn evict(&mut self, mask: u32) {
+        self.resident &= !mask;
+        self.loaded &= !mask;
+        self.activate &= !mask;
+        self.deactivate &= !mask;
     }
 
     /// Releases the physical interrupts whose guest interrupt is neither pending nor active any more, other than by the guest's

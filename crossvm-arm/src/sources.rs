@@ -37,9 +37,12 @@ impl Sources {
 
     /// Makes SGI `id` pending from each of `senders`: gives the bits that changed.
     pub(crate) fn pend(&mut self, bank: &mut Bank, id: IntId, senders: VcpuSet) -> u32 {
-        let Some(waiting) = self.waiting.get_mut(id.index()) else { return 0 };
-        *waiting = waiting.union(senders);
-        if senders.is_empty() { 0 } else { bank.pend(id.bit()) }
+        let (Some(waiting), Some(current)) = (self.waiting.get_mut(id.index()), self.current.get(id.index())) else { return 0 };
+        let new = senders.minus(*waiting);
+        *waiting = waiting.union(new);
+        // What a list register has from the same sender is the same interrupt, unless it has been acknowledged: only the register tells.
+        let same = if new.contains(*current) { bank.loaded & id.bit() } else { 0 };
+        if new.is_empty() { 0 } else { bank.pend(id.bit()) | same }
     }
 
     /// Makes SGI `id` not pending from each of `senders`: gives the bits that changed.

@@ -23,7 +23,7 @@ impl<const VCPUS: usize> SpiBank<VCPUS> {
     pub(crate) const fn new(implemented: u32) -> Self {
         let mut targets = [0; VCPUS];
         if let Some(first) = targets.first_mut() {
-            *first = u32::MAX;
+            *first = implemented;
         }
         Self { bank: Bank::new(implemented, 0), routes: [Route::new(); 32], targets, one_of_n: 0, held: [0; VCPUS] }
     }
@@ -88,6 +88,13 @@ impl<const VCPUS: usize> SpiBank<VCPUS> {
     pub(crate) fn hold(&mut self, vcpu: VcpuId, bit: u32) {
         if let Some(held) = self.held.get_mut(vcpu.index()) {
             *held |= bit;
+        }
+    }
+
+    /// `vcpu` has lost all that it held. What is active stays so, on no vCPU.
+    pub(crate) fn abandon(&mut self, vcpu: VcpuId) {
+        if let Some(held) = self.held.get_mut(vcpu.index()) {
+            self.bank.abandon(core::mem::take(held));
         }
     }
 

@@ -126,7 +126,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         }
         let mut spis = [const { SpiBank::new(u32::MAX) }; SPI_WORDS];
         if let (31, Some(last)) = (SPI_WORDS, spis.last_mut()) {
-            last.bank.implemented = LAST_WORD;
+            *last = SpiBank::new(LAST_WORD);
         }
         let vcpus = match version {
             Version::V2 => [const { Redistributor::new(Version::V2) }; VCPUS],
@@ -171,6 +171,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     pub fn reset_vcpu(&mut self, vcpu: VcpuId) -> Result<(), Error> {
         let version = self.version;
         self.redistributor_of(vcpu)?.reset(version);
+        self.spis.iter_mut().for_each(|spi| spi.abandon(vcpu));
         self.kicks = self.kicks.without(vcpu);
         self.changed_participation(Some(vcpu));
         Ok(())
