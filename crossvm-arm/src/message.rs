@@ -17,7 +17,6 @@ use crate::{Error, IntId, SpiRange, Version, Vgic, bank};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Messages {
-    #[cfg_attr(feature = "defmt", defmt(Display2Format))]
     frame: GuestAddr,
     spis: SpiRange,
 }

@@ -134,7 +134,7 @@ impl Cpu {
     fn read_iar(&mut self, alias: bool) -> u32 {
         let Some(index) = self.highest().filter(|_| self.hcr & EN != 0) else { return SPURIOUS };
         let lr = self.lr[index];
-        if !self.takes((priority(lr) << 3) as u8) {
+        if !self.takes(u8::try_from(priority(lr) << 3).unwrap()) {
             return SPURIOUS;
         }
         match (alias, group(lr)) {
@@ -216,7 +216,7 @@ impl GichFrame for Cpu {
     fn read(&self, offset: u32) -> u32 {
         match offset {
             0x000 => self.hcr,
-            0x004 => 4 << 29 | 4 << 26 | (self.lr.len() as u32 - 1),
+            0x004 => 4 << 29 | 4 << 26 | (u32::try_from(self.lr.len()).unwrap() - 1),
             0x008 => self.vmcr,
             0x0f0 => self.apr,
             _ => self.lr[(offset as usize - 0x100) / 4],

@@ -71,7 +71,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
     pub(crate) fn new(registers: usize, separate_deactivation: bool) -> Self {
         let physical = Physical::default();
         let cpus = (0..VCPUS).map(|index| Gich::new(Cpu::new(index, registers, physical.clone()))).collect();
-        let model = Model::new(VCPUS, WORDS as u32 * 32);
+        let model = Model::new(VCPUS, WORDS * 32);
         let mut machine = Self { gic: version_2(), cpus, model, physical, separate_deactivation };
         for vcpu in 0..VCPUS {
             machine.cpu(vcpu).reset(separate_deactivation);
@@ -403,7 +403,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
         self.gic.reset();
         let lines: Vec<_> = self.model.spis.iter().map(|interrupt| interrupt.line).collect();
         let vcpus = std::mem::take(&mut self.model.vcpus);
-        self.model = Model::new(VCPUS, WORDS as u32 * 32);
+        self.model = Model::new(VCPUS, WORDS * 32);
         self.model.spis.iter_mut().zip(lines).for_each(|(interrupt, line)| interrupt.line = line);
         self.model.vcpus = vcpus;
         for vcpu in 0..VCPUS {

@@ -93,11 +93,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(vcpus: usize, spis: u32) -> Self {
+    pub(crate) fn new(vcpus: usize, spis: usize) -> Self {
         Self {
             forwarded: [false; 2],
             vcpus: (0..vcpus).map(Vcpu::new).collect(),
-            spis: (32..32 + spis).map(|intid| Interrupt::new(intid, [0].into())).collect(),
+            spis: (32..).take(spis).map(|intid| Interrupt::new(intid, [0].into())).collect(),
         }
     }
 
