@@ -39,6 +39,29 @@ fn parse(text: &str) -> Manifest {
 }
 
 #[test]
+fn every_example_is_good_and_shows_what_it_promises() {
+    let read = |name: &str| {
+        let source = Source::read(&Path::new("../examples/manifests").join(name)).unwrap();
+        let manifest = Manifest::parse(&source).unwrap_or_else(|error| panic!("{error}"));
+        manifest.check_limits(&source, &limits()).unwrap_or_else(|error| panic!("{error}"));
+        manifest
+    };
+    for file in std::fs::read_dir("../examples/manifests").unwrap() {
+        read(file.unwrap().file_name().to_str().unwrap());
+    }
+    let three = read("three-guests.toml");
+    assert_eq!(three.counts(), "3 VMs, 3 components, 10 connections");
+    assert!(three.vms.iter().any(|vm| vm.vcpus == 2));
+    let dataports = || three.connections.iter().flat_map(|connection| &connection.dataports);
+    for size in [4 << 10, 12 << 10, 1 << 20, 64 << 20] {
+        assert!(dataports().any(|dataport| dataport.size == size), "{size}");
+    }
+    assert!(dataports().any(|dataport| dataport.rights == [Rights::ReadWrite, Rights::Read]));
+    assert!(dataports().any(|dataport| dataport.rights == [Rights::Read, Rights::ReadWrite]));
+    assert_eq!(read("many.toml").connections.len(), 40);
+}
+
+#[test]
 fn everything_that_can_be_said_is_read() {
     let manifest = parse(
         r#"

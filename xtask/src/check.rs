@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use crossvm_manifest::manifest::{Bytes, Connection, Diagnostics, Initrd, Kernel, Manifest};
 use crossvm_manifest::{Dataport, Interrupt, Profile, Rights, Width};
@@ -32,6 +32,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "VERSION")]
     gic: Option<Gic>,
 
+    /// Write a drawing of the topology to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
     /// Answer in JSON, on standard output
     #[arg(long)]
     json: bool,
@@ -41,6 +45,9 @@ pub(crate) struct Arguments {
 pub(crate) fn check(arguments: &Arguments) -> Result<ExitCode> {
     let path = &arguments.manifest;
     let read = manifest::read(path, arguments.on, arguments.gic)?;
+    if let (Some(file), Ok(manifest)) = (&arguments.svg, &read) {
+        std::fs::write(file, manifest.drawing()).with_context(|| format!("cannot write the drawing {}", file.display()))?;
+    }
     if arguments.json {
         let answer = match &read {
             Ok(manifest) => good(path, manifest),
@@ -255,7 +262,7 @@ mod tests {
         let check = |text: &str| {
             let manifest = folder.path().join("m.toml");
             std::fs::write(&manifest, text).unwrap();
-            check(&Arguments { manifest, on: Platform::El2, gic: None, json: false }).unwrap()
+            check(&Arguments { manifest, on: Platform::El2, gic: None, svg: None, json: false }).unwrap()
         };
         assert_eq!(check("[vm.a]\nkernel = { debian = \"6.1\" }\n"), ExitCode::SUCCESS);
         assert_eq!(check("[vm.a]\nkernel = \"nowhere\"\n"), ExitCode::FAILURE);

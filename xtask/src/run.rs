@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
 use crate::manifest::{self, Platform};
@@ -23,7 +23,8 @@ pub(crate) const DEFAULT_CPU: &str = "cortex-a72";
 
 /// Boot your own arm64 kernels under a VMM of crossvm and connect them.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[group(skip)]
+#[command(group = ArgGroup::new("what").required(true), after_long_help = "\
 What runs is described by a manifest (docs/manifest.md says what can be in it, `cargo xtask check` checks it without running it) or by
 flags. A manifest of this repository:
   cargo xtask run examples/manifests/two-guests.toml
@@ -39,7 +40,7 @@ The consoles of all VMs come out on this terminal, each line behind its VM's nam
 focus: the first at the start; Ctrl-A 0 gives it to the first, Ctrl-A 1 to the second, and so on. Ctrl-] x ends the machine.")]
 pub(crate) struct Arguments {
     /// What to run, as a manifest in TOML
-    #[arg(value_name = "MANIFEST", conflicts_with_all = ["vms", "components", "connections"])]
+    #[arg(value_name = "MANIFEST", group = "what", conflicts_with_all = ["components", "connections"])]
     manifest: Option<PathBuf>,
 
     /// Who composes the VMs
@@ -50,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(
         long = "vm",
         value_name = "VM",
-        required_unless_present = "manifest",
+        group = "what",
         value_parser = flags::vm,
         help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,vcpus=1][,cmdline=\"TEXT\"]; may be repeated",
         long_help = "A VM: name=NAME[,kernel=IMAGE][,initrd=FILE][,memory=256M][,vcpus=1][,cmdline=\"TEXT\"]; may be repeated.\n\n\

@@ -79,11 +79,11 @@ impl Manifest {
             let window = Bytes(limits.low_window.end.saturating_sub(limits.low_window.start));
             let message = format!("the dataports of `{}` do not fit below 4 GiB", vm.name);
             let help = format!(
-                "let the guest put it above 4 GiB, `width = 64`, or make it smaller. Each takes the next power of two, at a multiple of that; \
-                 together {} of the {} that {} has for them",
+                "let the guest put it above 4 GiB, `width = 64`, or make it smaller. Each takes the next power of two, at a multiple of that: \
+                 {} in all, where {} has {}",
                 sum.rounded(),
-                window.rounded(),
-                limits.platform
+                limits.platform,
+                window.rounded()
             );
             found.report(Kind::Platform, &at.size, message, "this dataport takes the most", help);
         }

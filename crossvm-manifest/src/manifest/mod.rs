@@ -35,6 +35,8 @@
 mod bytes;
 mod connection;
 mod diagnostic;
+#[cfg(feature = "drawing")]
+mod drawing;
 mod limits;
 mod peers;
 mod platform;
