@@ -2,9 +2,13 @@
 
 use crossvm_core::{Bdf, ConfigAccess, ConfigEffect, GuestAddr, GuestRange, PciSpace, Width};
 
-crate::region::region! {
-    /// An ECAM region of the guest's address space: 1 MiB a bus.
-    ///
-    /// Bus in bits 27:20 of an offset, device in 19:15, function in 14:12, register in 11:0.
-    Ecam, 12
-}
+use crate::region::{Region, region_methods};
+
+/// An ECAM region of the guest's address space: 1 MiB a bus.
+///
+/// Bus in bits 27:20 of an offset, device in 19:15, function in 14:12, register in 11:0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Ecam(Region<12>);
+
+region_methods!(Ecam);

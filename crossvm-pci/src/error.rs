@@ -6,6 +6,7 @@ use crossvm_core::{BarIndex, Bdf, Error, ErrorKind, GuestRange};
 
 /// Why the bus could not do what the VMM asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PciError {
     /// The bus holds as many functions as its type has room for.

@@ -27,6 +27,7 @@ const MEMORY_64: u32 = 0x0300_0000;
 
 /// The controller that takes the messages of MSI-X.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MessageController {
     /// Its phandle. The message's requester id is its device id there, where it has such ids.
     pub phandle: u32,
@@ -34,6 +35,7 @@ pub struct MessageController {
 
 /// Where the guest finds configuration space: the bindings `pci-host-ecam-generic` and `pci-host-cam-generic`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ConfigRegion {
     /// 4 KiB a function.
     Ecam(Ecam),

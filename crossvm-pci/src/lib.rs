@@ -47,6 +47,8 @@ mod ecam;
 mod error;
 #[cfg(feature = "fdt")]
 pub mod fdt;
+#[cfg(feature = "defmt")]
+mod format;
 mod function;
 mod lane;
 mod placement;

@@ -16,6 +16,7 @@ const CONFIG_DATA: RangeInclusive<u16> = 0xcfc..=0xcff;
 /// Only an access of 4 bytes at 0xcf8 is one to the address. All others at 0xcf8 to 0xcfb belong to whatever else is there (0xcf9 is the reset
 /// port of many machines): [`read`](Self::read) gives `None` for them, and the VMM goes on as for any port that nothing answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigPorts {
     address: ConfigAddress,
 }

@@ -7,6 +7,7 @@ const FUNCTIONS: u64 = 256;
 
 /// A region in which each function has `1 << BITS` bytes: register in the lowest `BITS` bits of an offset, requester id above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Region<const BITS: u32> {
     range: GuestRange,
     buses: u16,
@@ -57,13 +58,9 @@ impl<const BITS: u32> Region<BITS> {
     }
 }
 
-/// A public region type: the same methods, with documentation, on each.
-macro_rules! region {
-    ($(#[$doc:meta])* $name:ident, $bits:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub struct $name($crate::region::Region<$bits>);
-
+/// The methods of a region, with documentation, for each public type of one.
+macro_rules! region_methods {
+    ($name:ident) => {
         impl $name {
             /// The region of `buses` buses (1–256, from bus 0 on) at `base`; `None` where the number is out of range or the region would
             /// pass the end of the address space.
@@ -107,4 +104,4 @@ macro_rules! region {
         }
     };
 }
-pub(crate) use region;
+pub(crate) use region_methods;

@@ -40,7 +40,7 @@ pub const BAR_NUMBER_MASK: usize = 0b111;
 pub const EXTENDED_CONFIG_SPACE: u16 = 0x1000;
 
 /// Command register, §6.2.2.
-#[bitfield(u16)]
+#[bitfield(u16, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct CommandRegister {
     /// Answers to I/O accesses.
@@ -58,7 +58,7 @@ pub struct CommandRegister {
 }
 
 /// Status register, §6.2.3.
-#[bitfield(u16)]
+#[bitfield(u16, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct StatusRegister {
     #[bits(3)]
@@ -72,7 +72,7 @@ pub struct StatusRegister {
 }
 
 /// Revision id and class code, §6.2.1.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct ClassRegister {
     /// Revision id.
@@ -86,7 +86,7 @@ pub struct ClassRegister {
 }
 
 /// Cache line size, latency timer, header type and BIST, §6.2.1.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct HeaderRegister {
     /// Cache line size.
@@ -103,7 +103,7 @@ pub struct HeaderRegister {
 }
 
 /// A memory base address register, its low half where it has 64 bits, §6.2.5.1.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct MemoryBar {
     /// I/O space: never.
@@ -122,7 +122,7 @@ pub struct MemoryBar {
 pub const BAR_KIND_64: u8 = 2;
 
 /// Interrupt line and pin, §6.2.4.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct InterruptRegister {
     /// Storage for the guest's software.
@@ -136,7 +136,7 @@ pub struct InterruptRegister {
 }
 
 /// First dword of a vendor-specific capability, appendix H.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct VendorHeader {
     /// [`VENDOR_CAPABILITY_ID`].
@@ -149,7 +149,7 @@ pub struct VendorHeader {
 }
 
 /// First dword of an MSI-X capability: header and message control, §6.8.2.1 to §6.8.2.3.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct MsixHeader {
     /// [`MSIX_CAPABILITY_ID`].
@@ -168,7 +168,7 @@ pub struct MsixHeader {
 }
 
 /// Where the table or the pending bits of MSI-X are, §6.8.2.4 and §6.8.2.5.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct MsixPlace {
     /// Number of the BAR.
@@ -180,7 +180,7 @@ pub struct MsixPlace {
 }
 
 /// The address port of configuration mechanism #1, §3.2.2.3.2.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq, Hash)]
 pub struct ConfigAddress {
     #[bits(2)]

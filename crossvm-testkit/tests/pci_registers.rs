@@ -208,7 +208,7 @@ fn values() -> impl Iterator<Item = u32> {
 }
 
 #[test]
-fn c12_every_offset_and_width_reads_what_is_defined() {
+fn every_offset_and_width_reads_what_is_defined() {
     let world = World::new();
     for (kind, bdf, registers) in &world.kinds {
         for offset in 0..=u16::MAX {
@@ -221,7 +221,7 @@ fn c12_every_offset_and_width_reads_what_is_defined() {
 }
 
 #[test]
-fn c11_a_write_changes_the_writable_bits_it_covers_and_nothing_else() {
+fn a_write_changes_the_writable_bits_it_covers_and_nothing_else() {
     let mut world = World::new();
     for (kind, bdf, registers) in world.kinds.clone() {
         let expected_neighbours = world.neighbours(bdf);
@@ -313,7 +313,7 @@ fn write(bus: &mut Bus, bdf: Bdf, offset: u16, width: Width, value: u32) -> Opti
 }
 
 #[test]
-fn c7_bars_of_every_size_are_aligned_sized_and_moved() {
+fn bars_of_every_size_are_aligned_sized_and_moved() {
     let narrow = (12..=31).map(|exponent| (BarWidth::Bits32, exponent));
     for (width, exponent) in narrow.chain((12..=39).map(|exponent| (BarWidth::Bits64, exponent))) {
         let size = 1u64 << exponent;
@@ -386,7 +386,7 @@ fn absent_functions_read_all_ones_and_take_no_writes() {
 }
 
 #[test]
-fn c14_functions_1_to_7_are_used_and_a_full_bus_is_an_error() {
+fn functions_1_to_7_are_used_and_a_full_bus_is_an_error() {
     let mut bus: PciBus<254> = bus();
     // One line for all: 31 device numbers of eight functions.
     for number in 0..31 * 8 {

@@ -1,14 +1,17 @@
-//! Logs a value of every public type of `crossvm-core` with defmt. `tests/decode.rs` runs it, decodes what it logs with its own strings, and
+//! Logs a value of every public type of `crossvm-core` and `crossvm-pci` with defmt. `tests/decode.rs` runs it, decodes what it logs with its own strings, and
 //! compares; the test also finds a type that is missing here.
 
 #[cfg(target_os = "linux")]
 mod logger;
+#[cfg(target_os = "linux")]
+mod pci;
 #[cfg(target_os = "linux")]
 mod values;
 
 #[cfg(target_os = "linux")]
 fn main() {
     values::log();
+    pci::log();
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -11,7 +11,7 @@ use crossvm_testkit::{Doorbell, FakeDataport, FakeNotifier, FakeVm, fake_vm};
 use defmt::Format;
 
 /// One line of the log: the name of a type, and a value of it.
-fn show<T: Format>(type_name: &str, value: &T) {
+pub(crate) fn show<T: Format>(type_name: &str, value: &T) {
     defmt::println!("{=str}: {}", type_name, value);
 }
 
