@@ -94,8 +94,9 @@ fn check_kernel(path: &Path) -> Result<()> {
     let mut head = Vec::new();
     let file = fs::File::open(path).with_context(|| format!("cannot read the kernel {}", path.display()))?;
     file.take(64).read_to_end(&mut head).with_context(|| format!("cannot read the kernel {}", path.display()))?;
-    if !guest::is_arm64_image(&head) {
-        bail!("{} is no raw arm64 Image; if it is compressed, unpack it first (`gzip -d`)", path.display());
+    // What is wrong with an ELF file, the hypervisor says.
+    if !guest::is_arm64_image(&head) && !head.starts_with(b"\x7fELF") {
+        bail!("{} is neither a raw arm64 Image nor an ELF executable; if it is compressed, unpack it first (`gzip -d`)", path.display());
     }
     Ok(())
 }
@@ -149,7 +150,9 @@ mod tests {
         let file = folder.path().join("topology");
         let error = |system: &System| format!("{:#}", Layout::new(system, &file).unwrap_err());
         assert!(error(&System::default()).contains("at least one VM"));
-        assert!(error(&system(&initrd, &initrd)).contains("VM `a`: ") && error(&system(&initrd, &initrd)).contains("no raw arm64 Image"));
+        assert!(
+            error(&system(&initrd, &initrd)).contains("VM `a`: ") && error(&system(&initrd, &initrd)).contains("neither a raw arm64 Image")
+        );
         assert!(error(&system(Path::new("/nowhere"), &initrd)).contains("/nowhere"));
         let good = kernel(folder.path(), 4096);
         assert!(error(&system(&good, Path::new("/nowhere"))).contains("VM `a`: cannot read /nowhere"));

@@ -2,6 +2,7 @@
 
 mod fdt;
 mod loader;
+mod program;
 mod seed;
 
 pub use self::fdt::{Description, device_tree};

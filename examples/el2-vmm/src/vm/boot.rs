@@ -25,7 +25,7 @@ use crate::vcpu::Start;
 /// What a guest starts from.
 #[derive(Debug)]
 pub struct Images<'a> {
-    /// The kernel: an arm64 Image.
+    /// The kernel: an arm64 Image or an ELF executable.
     pub kernel: &'a [u8],
     /// The initial RAM disk; empty for none.
     pub initrd: &'a [u8],
