@@ -236,7 +236,8 @@ pub struct MsixControl {
 ///    order of BDF and BAR number, overlaps it.
 /// 3. A write returns an effect exactly where it changed a BAR's address, the command register or the message control of MSI-X. One write
 ///    changes at most one.
-/// 4. An absent function reads all ones, and ignores writes.
+/// 4. An absent function reads all ones, and ignores writes. Where function 0 of a device number that others share is absent, a bus may answer for it
+///    with a placeholder, which no driver takes and which ignores writes: a guest looks for the others behind function 0 only.
 /// 5. The interrupt status that a guest reads is what `set_interrupt_status` set last; initially clear.
 /// 6. `reset` brings a function back to its power-on state, its addresses included. The interrupt status is clear then.
 /// 7. `remove` frees the function's number and addresses for another `insert`.

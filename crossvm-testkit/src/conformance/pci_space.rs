@@ -2,7 +2,7 @@
 
 use crossvm_core::{
     Bar, BarIndex, BarWidth, Bdf, ClassCode, ConfigAccess, ConfigEffect, Error, ErrorKind, FrameSize, Function, GuestRange,
-    InterruptStatus, Irq, PciSpace, Width,
+    InterruptStatus, Irq, MsixControl, MsixTable, PciSpace, Width,
 };
 
 /// Every clause. The first window of the space must have room for 16 MiB below 4 GiB.
@@ -11,10 +11,13 @@ pub fn all<P: PciSpace>(make: impl Fn() -> P) {
     clause_1_a_failed_insert_changes_nothing(&mut make());
     clause_2_decoding_does_not_depend_on_history(&mut make());
     clause_2_only_whole_bars_inside_a_window_are_decoded(&mut make());
+    clause_1_what_cannot_be_is_refused(&mut make());
     clause_3_effects_are_exact(&mut make());
+    clause_3_message_control_has_an_effect(&mut make());
     clause_4_absent_functions_read_all_ones(&mut make());
     clause_5_status_reads_as_set(&mut make());
     clause_6_reset_is_power_on(&mut make());
+    clause_6_reset_switches_messages_off(&mut make());
     clause_7_remove_frees(&mut make());
     clause_8_one_line_per_device_number(&mut make());
 }
@@ -22,6 +25,9 @@ pub fn all<P: PciSpace>(make: impl Fn() -> P) {
 const COMMAND: u16 = 0x04;
 const STATUS: u16 = 0x06;
 const BAR0: u16 = 0x10;
+const CAPABILITIES: u16 = 0x34;
+/// Capability id of MSI-X.
+const MSIX: u32 = 0x11;
 
 fn dword(offset: u16) -> ConfigAccess {
     ConfigAccess { offset, width: Width::U32 }
@@ -47,6 +53,23 @@ fn function(irq: u32) -> Function {
         vendor_specific: heapless::Vec::new(),
         msix: None,
     }
+}
+
+/// The same with MSI-X: two vectors, in the first BAR.
+fn function_with_messages(irq: u32) -> Function {
+    let bar0 = BarIndex::ALL[0];
+    Function { msix: Some(MsixTable { vectors: 2, table: (bar0, 0x400), pending: (bar0, 0x800) }), ..function(irq) }
+}
+
+/// The capability of this id, by the list that a guest walks.
+fn capability<P: PciSpace>(space: &P, bdf: Bdf, id: u32) -> Option<u16> {
+    if space.read(bdf, half(STATUS)) & 0x10 == 0 {
+        return None;
+    }
+    let byte = |offset| u16::try_from(space.read(bdf, ConfigAccess { offset, width: Width::U8 })).expect("a byte");
+    let next = |offset: &u16| Some(byte(offset + 1)).filter(|next| *next != 0);
+    let list = std::iter::successors(Some(byte(CAPABILITIES)), next);
+    list.take(48).find(|offset| space.read(bdf, ConfigAccess { offset: *offset, width: Width::U8 }) == id)
 }
 
 fn decoded<P: PciSpace>(space: &P, bdf: Bdf) -> Vec<GuestRange> {
@@ -88,6 +111,26 @@ pub fn clause_1_a_failed_insert_changes_nothing<P: PciSpace>(space: &mut P) {
     assert_eq!(decoded(space, first), before, "clause 1");
     let absent = Bdf::new(0, first.device() + 1, 0).expect("a small number");
     assert_eq!(space.read(absent, dword(0)), u32::MAX, "clause 1: nothing was inserted");
+}
+
+/// Clause 1.
+pub fn clause_1_what_cannot_be_is_refused<P: PciSpace>(space: &mut P) {
+    let bar = |width| Some(Bar { size: FrameSize::KIB_4, width, prefetchable: true });
+    let (bar0, bar2) = (BarIndex::ALL[0], BarIndex::ALL[2]);
+    let with_bars = |bars| Function { bars, ..function(32) };
+    let with_table = |vectors, table, pending| Function { msix: Some(MsixTable { vectors, table, pending }), ..function(32) };
+    let refused = [
+        ("a BAR in another's upper half", with_bars([bar(BarWidth::Bits64), bar(BarWidth::Bits32), None, None, None, None])),
+        ("no register for the upper half", with_bars([None, None, None, None, None, bar(BarWidth::Bits64)])),
+        ("no vectors", with_table(0, (bar0, 0), (bar0, 0x800))),
+        ("too many vectors", with_table(2049, (BarIndex::ALL[1], 0), (BarIndex::ALL[1], 0x8_0000))),
+        ("a table outside of its BAR", with_table(2, (bar0, 0xff0), (bar0, 0))),
+        ("a table that is not aligned", with_table(1, (bar0, 4), (bar0, 0x800))),
+        ("pending bits without a BAR", with_table(1, (bar0, 0), (bar2, 0))),
+    ];
+    for (what, function) in refused {
+        assert_eq!(space.insert(function).map_err(|error| error.kind()), Err(ErrorKind::OutOfRange), "clause 1: {what}");
+    }
 }
 
 /// Clause 2.
@@ -151,6 +194,25 @@ pub fn clause_3_effects_are_exact<P: PciSpace>(space: &mut P) {
     assert!(space.command(bdf).intx_disable, "clause 3");
 }
 
+/// Clause 3.
+pub fn clause_3_message_control_has_an_effect<P: PciSpace>(space: &mut P) {
+    let bdf = space.insert(function_with_messages(32)).expect("room");
+    let at = capability(space, bdf, MSIX).expect("clause 3: a guest finds MSI-X in the list of capabilities");
+    assert_eq!(space.read(bdf, half(at + 2)), 1, "clause 3: two vectors, neither enabled nor masked");
+    let control = |enabled, masked| MsixControl { enabled, masked };
+    let mut before = control(false, false);
+    for (value, after) in [(0x8000, control(true, false)), (0xc000, control(true, true)), (0x4000, control(false, true))] {
+        let effect = space.write(bdf, half(at + 2), value);
+        assert_eq!(effect, Some(ConfigEffect::Msix { bdf, before, after }), "clause 3: {value:#x}");
+        assert_eq!(space.msix(bdf), after, "clause 3");
+        assert_eq!(space.read(bdf, half(at + 2)), value | 1, "clause 3");
+        assert_eq!(space.write(bdf, half(at + 2), value | 0x3fff), None, "clause 3: the rest is read-only");
+        before = after;
+    }
+    let without = space.insert(function(33)).expect("room");
+    assert_eq!((capability(space, without, MSIX), space.msix(without)), (None, control(false, false)), "clause 3: no capability");
+}
+
 /// Clause 4.
 pub fn clause_4_absent_functions_read_all_ones<P: PciSpace>(space: &mut P) {
     let bdf = space.insert(function(32)).expect("room");
@@ -195,6 +257,16 @@ pub fn clause_6_reset_is_power_on<P: PciSpace>(space: &mut P) {
     assert_eq!(registers(space), before, "clause 6");
     assert_eq!(decoded(space, bdf), places, "clause 6");
     assert!(!space.command(bdf).intx_disable, "clause 6");
+}
+
+/// Clause 6.
+pub fn clause_6_reset_switches_messages_off<P: PciSpace>(space: &mut P) {
+    let bdf = space.insert(function_with_messages(32)).expect("room");
+    let at = capability(space, bdf, MSIX).expect("it has MSI-X");
+    space.write(bdf, half(at + 2), 0xc000);
+    assert_eq!(space.msix(bdf), MsixControl { enabled: true, masked: true });
+    space.reset(bdf);
+    assert_eq!((space.msix(bdf), space.read(bdf, half(at + 2))), (MsixControl::default(), 1), "clause 6");
 }
 
 /// Clause 7.
