@@ -27,10 +27,30 @@ pub(crate) const CHOICE_VARIABLE: &str = "CROSSVM_TOOLCHAIN";
 pub(crate) enum Target {
     /// The VMM at EL2: no operating system, and no floating-point registers, which belong to the guest.
     BareMetal,
-    /// Another bare machine, small and 32-bit: shows that the libraries assume neither.
+    /// A small bare machine of 32 bits: shows that the libraries do not take 64 for granted.
     Microcontroller,
+    /// A bare RISC-V machine: nor Arm.
+    RiscV,
+    /// A bare x86 machine.
+    X86,
     /// Static programs for arm64 Linux guests.
     Guest,
+}
+
+impl Target {
+    /// Those without an operating system: the libraries must build for each.
+    pub(crate) const BARE: [Self; 4] = [Self::BareMetal, Self::Microcontroller, Self::RiscV, Self::X86];
+
+    /// The compiler's name of a target without an operating system, and of the guests' with rustup's C library.
+    const fn triple(self) -> &'static str {
+        match self {
+            Self::BareMetal => "aarch64-unknown-none-softfloat",
+            Self::Microcontroller => "thumbv7em-none-eabihf",
+            Self::RiscV => "riscv64gc-unknown-none-elf",
+            Self::X86 => "x86_64-unknown-none",
+            Self::Guest => "aarch64-unknown-linux-musl",
+        }
+    }
 }
 
 /// What cargo shall do.
@@ -38,8 +58,6 @@ pub(crate) enum Target {
 pub(crate) enum Verb {
     /// Build programs or libraries.
     Build,
-    /// Only check that they would build.
-    Check,
     /// Lint.
     Clippy,
 }
@@ -83,7 +101,10 @@ impl Toolchain {
             return Ok(true);
         }
         if choice == Choice::Rustup {
-            bail!("rustup cannot add the targets; run `rustup target add {}` to see why, or unset {CHOICE_VARIABLE}", rustup::targets());
+            bail!(
+                "rustup cannot add the targets; run `rustup target add {}` to see why, or unset {CHOICE_VARIABLE}",
+                rustup::TARGETS.map(Target::triple).join(" ")
+            );
         }
         Ok(false)
     }
@@ -116,10 +137,8 @@ impl Toolchain {
     /// The compiler's name of `target`.
     pub(crate) fn triple(&self, target: Target) -> &'static str {
         match (target, self) {
-            (Target::BareMetal, _) => "aarch64-unknown-none-softfloat",
-            (Target::Microcontroller, _) => "thumbv7em-none-eabihf",
-            (Target::Guest, Self::Rustup) => "aarch64-unknown-linux-musl",
             (Target::Guest, Self::Debian(_)) => "aarch64-unknown-linux-gnu",
+            (target, _) => target.triple(),
         }
     }
 

@@ -34,10 +34,12 @@ pub(crate) struct Debian {
 }
 
 impl Debian {
-    /// The compiler, if it is in the cache and undamaged.
+    /// The compiler, if it is in the cache and undamaged, with all targets: it may be of a time when there were fewer.
     pub(super) fn find(cache: &Cache) -> Option<Self> {
         let stamp = cache.verified(ENTRY)?;
-        Some(Self { folder: cache.path(ENTRY), origin: stamp.origin })
+        let folder = cache.path(ENTRY);
+        let complete = Target::BARE.iter().all(|target| sysroot::has(&folder, target.triple()));
+        complete.then_some(Self { folder, origin: stamp.origin })
     }
 
     /// Package and version of the compiler.
@@ -49,9 +51,9 @@ impl Debian {
     pub(super) fn cargo(&self, workspace: &Workspace, verb: Verb) -> Result<Command> {
         let programs = self.folder.join("usr/bin");
         let mut command = match verb {
-            Verb::Build | Verb::Check => {
+            Verb::Build => {
                 let mut command = workspace.cargo();
-                command.arg(if verb == Verb::Build { "build" } else { "check" });
+                command.arg("build");
                 command
             }
             // Clippy reads only the libraries of the compiler that it was built with, so it is Debian's as well.
@@ -103,7 +105,7 @@ pub(super) fn install(cache: &Cache, lock: &Lock, apt: &Apt, workspace: &Workspa
         let mut stamped = vec![PathBuf::from("usr/bin/rustc")];
         let builder = sysroot::Builder { workspace, rustc: &rustc, libraries: &libraries, linker: &linker };
         step.detail("building the core library for bare metal");
-        stamped.extend(builder.build(folder, &["aarch64-unknown-none-softfloat", "thumbv7em-none-eabihf"])?);
+        stamped.extend(builder.build(folder, &Target::BARE.map(Target::triple))?);
         // Nothing reads them again.
         std::fs::remove_dir_all(folder.join("usr/src")).context("the compiler's sources cannot be removed")?;
         Ok(stamped)

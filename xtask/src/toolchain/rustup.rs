@@ -3,19 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::Verb;
+use super::{Target, Verb};
 use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
 
 /// Without a network rustup can wait for a long time; with one it needs a few seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
-const TARGETS: [&str; 3] = ["aarch64-unknown-none-softfloat", "aarch64-unknown-linux-musl", "thumbv7em-none-eabihf"];
-
-/// The targets, as one would type them.
-pub(super) fn targets() -> String {
-    TARGETS.join(" ")
-}
+/// All of them.
+pub(super) const TARGETS: [Target; 5] = [Target::BareMetal, Target::Microcontroller, Target::RiscV, Target::X86, Target::Guest];
 
 /// Whether all targets are installed.
 pub(super) fn ready() -> bool {
@@ -23,7 +19,7 @@ pub(super) fn ready() -> bool {
         return false;
     }
     let Ok(installed) = process::output(Command::new("rustup").args(["target", "list", "--installed"])) else { return false };
-    TARGETS.iter().all(|target| installed.lines().any(|line| line.trim() == *target))
+    TARGETS.iter().all(|target| installed.lines().any(|line| line.trim() == target.triple()))
 }
 
 /// Adds the targets to the toolchain in use; `false` where rustup is missing or cannot.
@@ -32,7 +28,7 @@ pub(super) fn install(step: &Step) -> bool {
         return false;
     }
     step.detail("asking rustup for the targets");
-    process::succeeds_within(Command::new("rustup").args(["target", "add"]).args(TARGETS), PATIENCE) && ready()
+    process::succeeds_within(Command::new("rustup").args(["target", "add"]).args(TARGETS.map(Target::triple)), PATIENCE) && ready()
 }
 
 /// The user's cargo.
@@ -40,7 +36,6 @@ pub(super) fn cargo(workspace: &Workspace, verb: Verb) -> Command {
     let mut command = workspace.cargo();
     command.arg(match verb {
         Verb::Build => "build",
-        Verb::Check => "check",
         Verb::Clippy => "clippy",
     });
     command

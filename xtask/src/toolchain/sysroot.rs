@@ -13,6 +13,12 @@ use crate::workspace::Workspace;
 
 /// The sysroot, within the compiler's folder.
 pub(super) const FOLDER: &str = "sysroot";
+
+/// Whether the sysroot in `folder` has the libraries of `triple`.
+pub(super) fn has(folder: &Path, triple: &str) -> bool {
+    folder.join(FOLDER).join("lib/rustlib").join(triple).join("lib").is_dir()
+}
+
 const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
 
 /// What is needed to build it.
