@@ -53,10 +53,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         let control = registers.control();
         let mut wanted = without_requests(control).with_enable(true);
         let absent = actives.exceeds(active_slots);
-        // Deactivation apart from the end of interrupt need not happen on the vCPU that acknowledged. In version 2 it always traps, for the
-        // VMM does not map its page.
-        let anywhere = VCPUS > 1 && registers.machine_control().separate_deactivation();
-        let trap = self.version == Version::V3 && (absent || anywhere);
+        // Deactivation apart from the end of interrupt need not happen on the vCPU that acknowledged. Guests that do not separate the two
+        // never write the register. In version 2 it always traps, for the VMM does not map its page.
+        let trap = self.version == Version::V3 && (absent || VCPUS > 1);
         wanted = wanted.with_entry_not_present(absent).with_trap_deactivate(trap);
         let behind = pendings.groups_behind(pending_slots);
         wanted = self.watch_groups(vcpu, wanted, pendings.first(pending_slots), behind);

@@ -24,6 +24,8 @@ pub(crate) struct Cpu {
     pub(crate) machine: MachineControl,
     /// `ICC_PMR_EL1`.
     pub(crate) priority_mask: u8,
+    /// The bits of a priority that preemption looks at: `ICC_BPR0_EL1`, with `ICC_CTLR_EL1.CBPR` = 1.
+    pub(crate) preemption_mask: u8,
     /// `ICC_CTLR_EL1.EOImode`: deactivation is apart from the end of interrupt.
     pub(crate) separate_deactivation: bool,
     /// `ICH_AP<n>R_EL2`: the priorities that are active, least urgent first.
@@ -43,6 +45,7 @@ impl Cpu {
             control: HypervisorControl::new(),
             machine: MachineControl::new(),
             priority_mask: 0xff,
+            preemption_mask: 0xf8,
             separate_deactivation,
             active_priorities: Vec::new(),
             index,
@@ -50,15 +53,16 @@ impl Cpu {
         }
     }
 
-    /// The guest takes interrupts of priorities that are numerically less: `ICC_PMR_EL1` and `ICC_RPR_EL1`.
-    pub(crate) fn threshold(&self) -> u8 {
-        self.active_priorities.last().copied().unwrap_or(0xff).min(self.priority_mask)
+    /// Whether an interrupt of this priority would be taken: `ICC_PMR_EL1`, `ICC_RPR_EL1`.
+    pub(crate) fn takes(&self, priority: u8) -> bool {
+        let running = self.active_priorities.last().copied().unwrap_or(0xff);
+        priority < self.priority_mask && priority & self.preemption_mask < running
     }
 
     /// The CPU interface at power-on. Physical interrupts stay.
     pub(crate) fn reset(&mut self) {
-        self.machine = MachineControl::new();
-        self.priority_mask = 0xff;
+        self.machine = MachineControl::new().with_separate_deactivation(self.separate_deactivation);
+        (self.priority_mask, self.preemption_mask) = (0xff, 0xf8);
         self.active_priorities.clear();
     }
 
@@ -67,22 +71,25 @@ impl Cpu {
         if !self.control.enable() {
             return None;
         }
-        let (machine, threshold) = (self.machine, self.threshold());
+        let machine = self.machine;
         let taken = |group| match group {
             Group::Zero => machine.enable_group0(),
             Group::One => machine.enable_group1(),
         };
         let best = self
             .registers
-            .iter_mut()
-            .filter(|register| register.state() == State::Pending && taken(register.group()))
-            .min_by_key(|register| register.priority())?;
-        if best.priority() >= threshold {
+            .iter()
+            .enumerate()
+            .filter(|(_, register)| register.state() == State::Pending && taken(register.group()))
+            .min_by_key(|(_, register)| register.priority())?
+            .0;
+        let priority = self.registers[best].priority();
+        if !self.takes(priority) {
             return None;
         }
-        best.set_state(State::Active);
-        self.active_priorities.push(best.priority());
-        Some(best.virtual_intid())
+        self.registers[best].set_state(State::Active);
+        self.active_priorities.push(priority & self.preemption_mask);
+        Some(self.registers[best].virtual_intid())
     }
 
     /// The guest ends interrupt `intid`, the last one that it acknowledged and did not end.

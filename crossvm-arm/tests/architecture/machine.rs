@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crossvm_arm::spec::{Group, MachineControl};
-use crossvm_arm::{PhysicalIntId, Ppi, Spi, VcpuId, Vgic};
-use crossvm_core::{Level, Width};
+use crossvm_arm::{Messages, PhysicalIntId, Ppi, Spi, SpiRange, VcpuId, Vgic};
+use crossvm_core::{GuestAddr, Level, Message, Width};
 
 use crate::cpu::{Cpu, Physical, Trapped, physical_key};
 use crate::model::{Model, Target};
@@ -36,6 +36,17 @@ pub(crate) struct Machine<const VCPUS: usize> {
     physical: Physical,
 }
 
+/// SPIs that are for messages.
+pub(crate) const MESSAGES: std::ops::Range<u32> = 96..112;
+
+/// Where the guest has its distributor.
+const FRAME: u64 = 0x0800_0000;
+
+fn with_messages<const VCPUS: usize>() -> Vgic<VCPUS, WORDS> {
+    let spis = SpiRange::new(Spi::new(MESSAGES.start).unwrap(), 16).unwrap();
+    Vgic::new().with_messages(Messages::new(GuestAddr::new(FRAME), spis)).unwrap()
+}
+
 pub(crate) fn vcpu_id(index: usize) -> VcpuId {
     VcpuId::new(u8::try_from(index).unwrap()).unwrap()
 }
@@ -45,7 +56,7 @@ impl<const VCPUS: usize> Machine<VCPUS> {
     pub(crate) fn new(registers: usize, separate_deactivation: bool) -> Self {
         let physical = Physical::default();
         let mut machine = Self {
-            gic: Vgic::new(),
+            gic: with_messages(),
             cpus: (0..VCPUS).map(|index| Cpu::new(index, registers, separate_deactivation, physical.clone())).collect(),
             model: Model::new(VCPUS, WORDS * 32),
             physical,
@@ -267,6 +278,34 @@ impl<const VCPUS: usize> Machine<VCPUS> {
         self.gic.pulse_spi(Spi::new(intid).unwrap()).unwrap();
     }
 
+    /// A message to `intid`, which sets it or takes it back: a device sends it, or vCPU `by` stores it.
+    pub(crate) fn message(&mut self, by: Option<usize>, intid: u32, set: bool) {
+        let interrupt = self.model.interrupt_mut(0, intid);
+        let offset = if set { 0x40 } else { 0x48 };
+        if set {
+            interrupt.set_message();
+        } else {
+            interrupt.clear_message();
+        }
+        match by {
+            None => self.gic.deliver_message(Message { address: FRAME + u64::from(offset), data: intid }),
+            Some(by) => {
+                self.save(by);
+                self.gic.distributor_write(vcpu_id(by), offset, Width::U32, u64::from(intid));
+                self.load(by);
+            }
+        }
+    }
+
+    /// vCPU `vcpu` is switched off, and on again: its redistributor sleeps. What it was handling stays active.
+    pub(crate) fn power_cycle(&mut self, vcpu: usize) {
+        self.save(vcpu);
+        self.gic.reset_vcpu(vcpu_id(vcpu)).unwrap();
+        self.model.vcpus[vcpu].reset(vcpu);
+        self.cpus[vcpu].reset();
+        self.load(vcpu);
+    }
+
     /// `from` sends SGI `intid` to the vCPUs in `targets`, or to all others.
     pub(crate) fn send(&mut self, from: usize, intid: u32, targets: u16, all_but_self: bool) {
         for vcpu in 0..VCPUS {
@@ -315,11 +354,11 @@ impl<const VCPUS: usize> Machine<VCPUS> {
 
     /// The guest acknowledges, and gets what the architecture determines.
     pub(crate) fn acknowledge(&mut self, vcpu: usize) -> Option<u32> {
-        let below = self.cpus[vcpu].threshold();
+        let takes: Vec<_> = (0..=255).map(|priority| self.cpus[vcpu].takes(priority)).collect();
         let answer = self.cpus[vcpu].acknowledge();
         assert!(
-            self.model.allows(vcpu, below, answer),
-            "vCPU {vcpu} below {below:#x} got {answer:?}; forwarded: {:?}; {:#?}",
+            self.model.allows(vcpu, |priority| takes[usize::from(priority)], answer),
+            "vCPU {vcpu} got {answer:?}; forwarded: {:?}; {:#?}",
             self.model.forwarded_to(vcpu),
             self.cpus[vcpu]
         );
@@ -360,14 +399,15 @@ impl<const VCPUS: usize> Machine<VCPUS> {
     pub(crate) fn reset(&mut self) {
         (0..VCPUS).for_each(|vcpu| self.save(vcpu));
         self.gic.reset();
-        let lines: Vec<_> =
-            self.model.vcpus.iter().map(|vcpu| vcpu.private.iter().map(|interrupt| interrupt.line).collect::<Vec<_>>()).collect();
-        let shared: Vec<_> = self.model.spis.iter().map(|interrupt| interrupt.line).collect();
-        self.model = Model::new(VCPUS, WORDS * 32);
-        for (vcpu, lines) in self.model.vcpus.iter_mut().zip(lines) {
-            vcpu.private.iter_mut().zip(lines).for_each(|(interrupt, line)| interrupt.line = line);
+        let old = std::mem::replace(&mut self.model, Model::new(VCPUS, WORDS * 32));
+        for (index, mut vcpu) in old.vcpus.into_iter().enumerate() {
+            vcpu.reset(index);
+            self.model.vcpus[index] = vcpu;
         }
-        self.model.spis.iter_mut().zip(shared).for_each(|(interrupt, line)| interrupt.line = line);
+        // A level that a message has set is in the distributor itself.
+        for (intid, (interrupt, old)) in (32..).zip(self.model.spis.iter_mut().zip(old.spis)) {
+            interrupt.line = old.line && !MESSAGES.contains(&intid);
+        }
         self.cpus.iter_mut().for_each(Cpu::reset);
         (0..VCPUS).for_each(|vcpu| self.load(vcpu));
     }
@@ -397,7 +437,9 @@ impl<const VCPUS: usize> Machine<VCPUS> {
             idle = 0;
             handled.push(intid);
             assert!(handled.len() < 1000, "the same interrupts come again and again: {handled:?}");
-            if intid >= 16 {
+            if MESSAGES.contains(&intid) {
+                self.message(Some(vcpu), intid, false);
+            } else if intid >= 16 {
                 self.set_line(vcpu, intid, false);
             }
             self.synchronize();

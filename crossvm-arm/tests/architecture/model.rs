@@ -42,6 +42,21 @@ impl Interrupt {
         self.line = high;
     }
 
+    /// A write of `GICD_SETSPI_NSR` (IHI 0069 §12.9): an edge, or a level that stays.
+    pub(crate) fn set_message(&mut self) {
+        if self.edge {
+            self.latch = true;
+        } else {
+            self.line = true;
+        }
+    }
+
+    /// A write of `GICD_CLRSPI_NSR`.
+    pub(crate) fn clear_message(&mut self) {
+        self.line = false;
+        self.latch &= !self.edge;
+    }
+
     /// The link ends with the last reason for it; the physical interrupt is inactive then.
     pub(crate) fn settle(&mut self) {
         if !self.latch && !self.active {
@@ -64,6 +79,19 @@ pub(crate) struct Vcpu {
     pub(crate) dropped: Vec<u32>,
 }
 
+impl Vcpu {
+    fn new(index: usize) -> Self {
+        let private = (0..32).map(|intid| Interrupt::new(intid < 16, Target::Vcpu(index))).collect();
+        Self { private, asleep: true, groups: [false; 2], nested: Vec::new(), dropped: Vec::new() }
+    }
+
+    /// At power-on, with the lines as they are.
+    pub(crate) fn reset(&mut self, index: usize) {
+        let old = std::mem::replace(self, Self::new(index));
+        self.private.iter_mut().zip(old.private).for_each(|(interrupt, old)| interrupt.line = old.line);
+    }
+}
+
 /// The interrupt controller of a VM.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
@@ -80,9 +108,7 @@ fn index(group: Group) -> usize {
 
 impl Model {
     pub(crate) fn new(vcpus: usize, spis: usize) -> Self {
-        let private = |vcpu| (0..32).map(|intid| Interrupt::new(intid < 16, Target::Vcpu(vcpu))).collect();
-        let vcpu = |index| Vcpu { private: private(index), asleep: true, groups: [false; 2], nested: Vec::new(), dropped: Vec::new() };
-        Self { forwarded: [false; 2], vcpus: (0..vcpus).map(vcpu).collect(), spis: vec![Interrupt::new(false, Target::Vcpu(0)); spis] }
+        Self { forwarded: [false; 2], vcpus: (0..vcpus).map(Vcpu::new).collect(), spis: vec![Interrupt::new(false, Target::Vcpu(0)); spis] }
     }
 
     pub(crate) fn interrupt(&self, vcpu: usize, intid: u32) -> &Interrupt {
@@ -116,15 +142,15 @@ impl Model {
             .collect()
     }
 
-    /// Whether acknowledging `answer` is what the architecture determines, with priorities from `below` down being masked.
+    /// Whether acknowledging `answer` is what the architecture determines, where an interrupt is taken if `taken` says so of its priority.
     ///
     /// A 1 of N SPI may be given to another vCPU at any time: it may come, and need not.
-    pub(crate) fn allows(&self, vcpu: usize, below: u8, answer: Option<u32>) -> bool {
+    pub(crate) fn allows(&self, vcpu: usize, taken: impl Fn(u8) -> bool, answer: Option<u32>) -> bool {
         let me = &self.vcpus[vcpu];
         let candidates: Vec<_> = self
             .forwarded_to(vcpu)
             .into_iter()
-            .filter(|(_, interrupt)| me.groups[index(interrupt.group)] && interrupt.priority < below)
+            .filter(|(_, interrupt)| me.groups[index(interrupt.group)] && taken(interrupt.priority))
             .collect();
         let must =
             candidates.iter().filter(|(_, interrupt)| interrupt.target != Target::OneOfN).map(|(_, interrupt)| interrupt.priority).min();
