@@ -16,6 +16,7 @@
 
 mod build;
 mod headers;
+pub(crate) mod trial;
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::guest::{self, Kernel, Series};
+use crate::launch::Gic;
 use crate::progress::step;
 use crate::setup::{self, Existing};
 use crate::workspace::Workspace;
@@ -31,6 +33,7 @@ use crate::{output, programs};
 
 pub(crate) use build::Warnings;
 use headers::Headers;
+use trial::Trial;
 
 /// The processor that a module is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,6 +66,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     initramfs: Option<PathBuf>,
 
+    /// Also test it: boot a guest of that series under the EL2 hypervisor (arm64)
+    #[arg(long)]
+    test: bool,
+
+    /// With --test: version of the interrupt controller
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t, requires = "test")]
+    gic: Gic,
+
+    /// With --test: how many vCPUs the guest has
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "test")]
+    vcpus: u8,
+
     /// All warnings of the compiler, and those of sparse where it is installed, are errors
     #[arg(long)]
     strict: bool,
@@ -70,12 +85,16 @@ pub(crate) struct Arguments {
 
 /// Builds the module as the flags say.
 pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let warnings = if arguments.strict { Warnings::Errors } else { Warnings::Shown };
+    let warnings = if arguments.strict || arguments.test { Warnings::Errors } else { Warnings::Shown };
     let built = match arguments.arch {
         Architecture::Arm64 => {
             let kernel = setup::kernel(arguments.kernel)?;
             let built = build(workspace, &kernel, warnings)?;
             output::line(format!("{}\n{}", built.display(), kernel.image.display()));
+            if arguments.test {
+                let ready = setup::setup(workspace, Existing::Keep)?;
+                trial::test(workspace, &ready, Trial { series: arguments.kernel, gic: arguments.gic, vcpus: arguments.vcpus })?;
+            }
             if let Some(place) = &arguments.initramfs {
                 let ready = setup::setup(workspace, Existing::Keep)?;
                 let programs = programs::build_guest(workspace, &ready.toolchain)?;
@@ -84,8 +103,8 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
             built
         }
         Architecture::Amd64 => {
-            if arguments.initramfs.is_some() {
-                bail!("--initramfs is for arm64: our guests' programs are");
+            if arguments.initramfs.is_some() || arguments.test {
+                bail!("--initramfs and --test are for arm64: our guests' programs are");
             }
             let built = compile(workspace, &Headers::newest(arguments.kernel, arguments.arch)?, warnings)?;
             output::line(built.display());

@@ -21,12 +21,23 @@ pub(crate) fn build_vmm(workspace: &Workspace, toolchain: &Toolchain) -> Result<
 /// Builds the guests' programs.
 pub(crate) fn build_guest(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> {
     let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::Guest)?;
-    process::run_shown(cargo.args(["--release", "--package", "crossvm-guest", "--package", "demo-guest", "--bins"]))?;
+    process::run_shown(cargo.args([
+        "--release",
+        "--package",
+        "crossvm-guest",
+        "--package",
+        "demo-guest",
+        "--package",
+        "driver-test",
+        "--bins",
+    ]))?;
     let folder = toolchain.programs(workspace, Target::Guest);
     Ok(Programs {
         crossvm: existing(folder.join("crossvm"))?,
         demo: existing(folder.join("demo-guest"))?,
         init: existing(workspace.root().join("examples/demo-guest/init"))?,
+        driver_test: existing(folder.join("driver-test"))?,
+        driver_test_init: existing(workspace.root().join("examples/driver-test/init"))?,
     })
 }
 

@@ -16,6 +16,10 @@ pub(crate) struct Programs {
     pub(crate) demo: PathBuf,
     /// The script that the kernel starts.
     pub(crate) init: PathBuf,
+    /// The tests of the Linux driver.
+    pub(crate) driver_test: PathBuf,
+    /// The script that the kernel starts for them: `rdinit=/driver-test`.
+    pub(crate) driver_test_init: PathBuf,
 }
 
 const DIRECTORIES: [&str; 11] = ["bin", "sbin", "dev", "proc", "sys", "tmp", "run", "root", "etc", "lib", "lib/modules"];
@@ -45,6 +49,8 @@ pub(crate) fn assemble(busybox: &Path, modules: &[PathBuf], programs: &Programs)
     archive.program("bin/crossvm", &read(&programs.crossvm)?);
     archive.program("bin/demo-guest", &read(&programs.demo)?);
     archive.program("init", &read(&programs.init)?);
+    archive.program("bin/driver-test", &read(&programs.driver_test)?);
+    archive.program("driver-test", &read(&programs.driver_test_init)?);
     Ok(archive.finish())
 }
 
