@@ -9,9 +9,23 @@ pub(crate) const DEVICE_NUMBERS: usize = 31;
 /// Connections that fit on one device number: all that share it have the same line.
 pub(crate) const FUNCTIONS: usize = 8;
 
-/// Whether a VM's bus has room for connections of which `own` have a line of their own and `shared` share one.
-pub(crate) const fn fits_bus(own: usize, shared: usize) -> bool {
-    own.saturating_add(shared.div_ceil(FUNCTIONS)) <= DEVICE_NUMBERS
+/// Whether a VM's bus has room for connections with these lines, installed in this order: each gets a device number of its own while there
+/// is one, and then only one that shares its line finds a place, beside others of that line.
+pub(crate) fn fits_bus(lines: impl Iterator<Item = Interrupt>) -> bool {
+    let (mut numbers, mut beside) = (DEVICE_NUMBERS, 0usize);
+    for line in lines {
+        if let Some(left) = numbers.checked_sub(1) {
+            numbers = left;
+            if line == Interrupt::Shared {
+                beside = beside.saturating_add(FUNCTIONS.saturating_sub(1));
+            }
+        } else if let (Interrupt::Shared, Some(left)) = (line, beside.checked_sub(1)) {
+            beside = left;
+        } else {
+            return false;
+        }
+    }
+    true
 }
 
 /// Why a topology cannot be composed. The indices are positions in the topology's lists.
@@ -136,8 +150,8 @@ impl fmt::Display for Problem {
             }
             Self::BusFull { vm } => write!(
                 f,
-                "VM {vm}: too many connections; its PCI bus has room for {DEVICE_NUMBERS}, of which each may be replaced by {FUNCTIONS} that share \
-                 their interrupt line"
+                "VM {vm}: too many connections; its PCI bus has {DEVICE_NUMBERS} places, each for one with an interrupt line of its own or for \
+                 {FUNCTIONS} that share one, and those that share take whole places while there are any"
             ),
             Self::UnknownPeer { connection } => write!(f, "connection {connection}: an end names a VM or component that does not exist"),
             Self::Loop { connection } => write!(f, "connection {connection}: both ends are the same"),
@@ -177,11 +191,8 @@ impl Topology {
             self.check_connection(connection)?;
         }
         for (vm, peer) in (0u8..).map(Peer::Vm).take(self.vms.len()).enumerate() {
-            let ends = |interrupt| {
-                let all = self.connections.iter().flat_map(|connection| &connection.ends);
-                all.filter(move |end| end.peer == peer && end.interrupt == interrupt).count()
-            };
-            if !fits_bus(ends(Interrupt::Own), ends(Interrupt::Shared)) {
+            let ends = self.connections.iter().flat_map(|connection| &connection.ends);
+            if !fits_bus(ends.filter(|end| end.peer == peer).map(|end| end.interrupt)) {
                 return Err(Problem::BusFull { vm });
             }
         }

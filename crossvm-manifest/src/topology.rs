@@ -264,7 +264,7 @@ impl Interrupt {
     /// `connections` is how many the VM has.
     #[must_use]
     pub const fn usual(connections: usize) -> Self {
-        if crate::check::fits_bus(connections, 0) { Self::Own } else { Self::Shared }
+        if connections <= crate::check::DEVICE_NUMBERS { Self::Own } else { Self::Shared }
     }
 }
 

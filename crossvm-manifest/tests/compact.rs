@@ -121,6 +121,24 @@ fn a_bus_holds_31_connections_with_own_lines_or_more_that_share_one() {
 }
 
 #[test]
+fn connections_that_share_a_line_leave_no_place_behind_them() {
+    let check = |first: usize, then: usize| {
+        let mut topology = topology();
+        topology.connections.clear();
+        for number in 0..first + then {
+            let mut connection = connection(&format!("c{number}"), Peer::Vm(0), Peer::Vm(1));
+            connection.ends[1].interrupt = Interrupt::Shared;
+            connection.ends[0].interrupt = if number < first { Interrupt::Shared } else { Interrupt::Own };
+            topology.connections.push(connection).unwrap();
+        }
+        topology.check()
+    };
+    // Each takes a device number while there is one: those that share do not move together for those that come later.
+    assert_eq!(check(16, 15), Ok(()));
+    assert_eq!(check(16, 16), Err(Problem::BusFull { vm: 0 }));
+}
+
+#[test]
 fn no_dataport_means_events_only() {
     let mut topology = topology();
     topology.connections[1].dataports.clear();

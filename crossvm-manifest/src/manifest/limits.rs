@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use super::diagnostic::{Collector, Kind};
 use super::{Bytes, Connection, Diagnostics, Manifest, Source, Vm, words};
-use crate::Width;
+use crate::{Profile, Width};
+
+/// Size of the BAR with the table of messages that a connection of the extended profile has.
+const MESSAGE_TABLE: u64 = 4 << 10;
 
 /// What a platform can give to the VMs of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +71,8 @@ impl Manifest {
             dataports.map(|dataport| dataport.size.next_power_of_two()).collect()
         };
         let events = own.iter().map(|_| vm.device.event_bar.bytes());
-        let sizes: Vec<u64> = own.iter().flat_map(low).chain(events).collect();
+        let messages = own.iter().filter(|_| vm.device.profile == Profile::Extended).map(|_| MESSAGE_TABLE);
+        let sizes: Vec<u64> = own.iter().flat_map(low).chain(events).chain(messages).collect();
         if fits(&limits.low_window, sizes.clone()) {
             return;
         }

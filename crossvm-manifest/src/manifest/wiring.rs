@@ -112,19 +112,17 @@ fn same_name(found: &mut Collector<'_>, earlier: &[Connection], connection: &Con
 
 /// Whether the VM's bus has room for its connections.
 fn bus(found: &mut Collector<'_>, connections: &[Connection], vm: &Declared) {
-    let ends: Vec<Option<Interrupt>> = connections
-        .iter()
-        .flat_map(|connection| connection.ends.iter().filter(|end| end.peer == vm.name).map(|end| end.interrupt))
-        .collect();
-    let usual = Interrupt::usual(ends.len());
-    let own = ends.iter().filter(|interrupt| interrupt.unwrap_or(usual) == Interrupt::Own).count();
-    let shared = ends.len() - own;
-    if !fits_bus(own, shared) {
+    let ends = connections.iter().flat_map(|connection| &connection.ends).filter(|end| end.peer == vm.name);
+    let said: Vec<Option<Interrupt>> = ends.map(|end| end.interrupt).collect();
+    let usual = Interrupt::usual(said.len());
+    let lines = || said.iter().map(|said| said.unwrap_or(usual));
+    if !fits_bus(lines()) {
         let message = format!("`{}` has more connections than fit on its PCI bus", vm.name);
-        let label = format!("{own} with an interrupt line of their own, and {shared} that share one");
+        let own = lines().filter(|line| *line == Interrupt::Own).count();
+        let label = format!("{own} with an interrupt line of their own, and {} that share one", said.len() - own);
         let help = format!(
-            "let more of them share: `interrupt = \"shared\"`. There are {DEVICE_NUMBERS} places; each holds one connection with a line of its own, \
-             or {FUNCTIONS} that share"
+            "let more of them share, `interrupt = \"shared\"`, and put those that do not share first. There are {DEVICE_NUMBERS} places: each \
+             holds one with a line of its own, or {FUNCTIONS} that share; a connection takes a place of its own while there is one"
         );
         found.report(Kind::TooMany, &vm.at, message, label, help);
     }
