@@ -30,6 +30,7 @@ pub(crate) fn fits_bus(lines: impl Iterator<Item = Interrupt>) -> bool {
 
 /// Why a topology cannot be composed. The indices are positions in the topology's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Problem {
     /// The name of a VM or component breaks [`NameRule::Peer`].

@@ -13,6 +13,7 @@ const HEADER: usize = 16;
 
 /// Why a topology could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
     /// A text is longer than the limit, in bytes.

@@ -7,6 +7,7 @@ pub const VMM_NAME: &str = "vmm";
 
 /// What a name may be, by what it names. Its [`Display`](fmt::Display) is the rule, to be put behind what broke it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NameRule {
     /// A VM or a component. The name stands in brackets in front of each line on the console, `[name] text`, where a kernel's time
     /// stamp, `[    0.000000] text`, must not pass for one; and in records.

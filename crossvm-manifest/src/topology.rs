@@ -24,6 +24,7 @@ pub const DATAPORT_REGISTERS: usize = 3;
 
 /// A whole system: the machines, the components and what connects them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Topology {
     /// The virtual machines; [`Peer::Vm`] is an index into this list.
     pub vms: Vec<Vm, MAX_VMS>,
@@ -35,6 +36,7 @@ pub struct Topology {
 
 /// One virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Vm {
     /// Name on the console and in reports, see [`NameRule::Peer`](crate::NameRule::Peer).
     pub name: String<MAX_NAME>,
@@ -56,6 +58,7 @@ pub struct Vm {
 
 /// How the connections of a VM look to its guest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Device {
     /// The registers that the guest finds.
     pub profile: Profile,
@@ -65,6 +68,7 @@ pub struct Device {
 
 /// The registers of a connection device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Profile {
     /// EMIT, COUNT and NAME.
     Reference,
@@ -75,6 +79,7 @@ pub enum Profile {
 
 /// Size of the BAR with the event registers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EventBar {
     /// 4 KiB.
     #[default]
@@ -99,6 +104,7 @@ impl EventBar {
 
 /// What happens when a guest resets its machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reboot {
     /// It starts again from its images.
     #[default]
@@ -109,6 +115,7 @@ pub enum Reboot {
 
 /// Where a loader has put an image, in host-physical memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Image {
     /// Host-physical address of its first byte.
     pub address: u64,
@@ -118,6 +125,7 @@ pub struct Image {
 
 /// A native component: a peer of guests that runs beside the VMM, without a kernel of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Component {
     /// Name in reports, see [`NameRule::Peer`](crate::NameRule::Peer).
     pub name: String<MAX_NAME>,
@@ -127,6 +135,7 @@ pub struct Component {
 
 /// What a native component does with its connections. Each event means: one or more events since the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ComponentKind {
     /// On each event takes the line (up to a line feed) at offset 0 of the first dataport, writes it reversed, with a line feed,
@@ -172,6 +181,7 @@ impl ComponentKind {
 
 /// A connection: dataports, and events both ways.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Connection {
     /// Name that both ends see, see [`NameRule::Connection`](crate::NameRule::Connection).
     pub name: String<MAX_NAME>,
@@ -183,6 +193,7 @@ pub struct Connection {
 
 /// Memory that both ends of a connection share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Dataport {
     /// Size in bytes, a multiple of 4 KiB.
     pub size: u64,
@@ -194,6 +205,7 @@ pub struct Dataport {
 
 /// Width of the addresses at which a guest may put a dataport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Width {
     /// 32 bits: below 4 GiB.
     #[default]
@@ -224,6 +236,7 @@ impl Width {
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct End {
     /// Who is at this end.
     pub peer: Peer,
@@ -233,6 +246,7 @@ pub struct End {
 
 /// Who is at an end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Peer {
     /// The VM with this index.
     Vm(u8),
@@ -242,6 +256,7 @@ pub enum Peer {
 
 /// What an end may do with a dataport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Rights {
     /// Read only.
     Read,
@@ -251,6 +266,7 @@ pub enum Rights {
 
 /// The INTx line of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Interrupt {
     /// A line of its own.
     #[default]

@@ -1,8 +1,10 @@
-//! Logs a value of every public type of `crossvm-core` and `crossvm-pci` with defmt. `tests/decode.rs` runs it, decodes what it logs with its own strings, and
-//! compares; the test also finds a type that is missing here.
+//! Logs a value of every public type of `crossvm-core`, `crossvm-pci` and `crossvm-manifest` with defmt. `tests/decode.rs` runs it, decodes
+//! what it logs with its own strings, and compares; the test also finds a type that is missing here.
 
 #[cfg(target_os = "linux")]
 mod logger;
+#[cfg(target_os = "linux")]
+mod manifest;
 #[cfg(target_os = "linux")]
 mod pci;
 #[cfg(target_os = "linux")]
@@ -12,6 +14,7 @@ mod values;
 fn main() {
     values::log();
     pci::log();
+    manifest::log();
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 /// The crates that must build without an operating system.
 const NO_STD: [&str; 4] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-manifest"];
 /// Their features that need one.
-const HOSTED: [&str; 2] = ["default", "toml"];
+const HOSTED: [&str; 3] = ["default", "drawing", "toml"];
 
 /// The package, and its profile, that link only where no panic can be reached.
 const PANIC_FREE: &str = "panic-free";
