@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crossvm_core::{GuestRange, Irq, PciSpace};
 use vm_fdt::FdtWriter;
 
+use crate::placement::{above_4_gib, below_4_gib};
 use crate::{Cam, Ecam, PciBus};
 
 /// The node that the interrupt lines end at.
@@ -110,9 +111,10 @@ pub fn bridge_node<const F: usize>(
         fdt.property_array_u32("msi-map", &[0, phandle, 0, 0x1_0000])?;
     }
 
+    let low = bus.windows().iter().filter_map(|window| Some((MEMORY_32, below_4_gib(*window)?)));
+    let high = bus.windows().iter().filter_map(|window| Some((MEMORY_64, above_4_gib(*window)?)));
     let mut ranges = Vec::new();
-    for window in bus.windows() {
-        let code = if window.last().get() <= u64::from(u32::MAX) { MEMORY_32 } else { MEMORY_64 };
+    for (code, window) in low.chain(high) {
         ranges.push(code);
         // Bus addresses are guest-physical addresses.
         for value in [window.start().get(), window.start().get(), window.size()] {

@@ -34,13 +34,13 @@ impl<const F: usize> PciBus<F> {
 }
 
 /// The part of a window that 32 bits reach.
-fn below_4_gib(window: GuestRange) -> Option<GuestRange> {
+pub(crate) fn below_4_gib(window: GuestRange) -> Option<GuestRange> {
     let size = GIB_4.checked_sub(window.start().get())?.min(window.size());
     GuestRange::new(window.start(), size)
 }
 
 /// The part of a window that they do not.
-fn above_4_gib(window: GuestRange) -> Option<GuestRange> {
+pub(crate) fn above_4_gib(window: GuestRange) -> Option<GuestRange> {
     let start = window.start().get().max(GIB_4);
     GuestRange::new(GuestAddr::new(start), window.last().get().checked_sub(start)?.checked_add(1)?)
 }

@@ -2,11 +2,11 @@
 
 mod pci_common;
 
-use crossvm_core::{GuestAddr, Irq, PciSpace};
+use crossvm_core::{BarIndex, BarWidth, GuestAddr, GuestRange, Irq, PciSpace};
 use crossvm_pci::fdt::{ConfigRegion, InterruptParent, MessageController, bridge_node};
 use crossvm_pci::{Cam, Ecam, HostBridge, PciBus};
 use crossvm_testkit::{WINDOW, range};
-use pci_common::{bus, function, high_window};
+use pci_common::{bar, bus, function, high_window};
 use vm_fdt::FdtWriter;
 
 /// As a GIC wants it: shared peripheral, level-triggered.
@@ -56,6 +56,20 @@ fn windows_are_told_with_their_kind_of_address() {
     assert_eq!((high_window().start().get(), high_window().size()), (0x80_0000_0000, 0x100_0000_0000));
     let high = [0x0300_0000, 0x80, 0, 0x80, 0, 0x100, 0];
     assert_eq!(cells(&tree(&bus::<4>(), ecam, None), "/pcie@3f000000", "ranges").unwrap(), [low, high].concat());
+}
+
+/// Its two parts are told apart: a BAR of 32 bits can go into the lower, and only there.
+#[test]
+fn a_window_across_4_gib_is_two() {
+    let ecam = Ecam::new(GuestAddr::new(0x3f00_0000), 1).unwrap();
+    let across = GuestRange::new(GuestAddr::new(0xc000_0000), 0x1_0000_0000).unwrap();
+    let mut bus = PciBus::<4>::new(HostBridge::default(), across);
+    let expected = [0x0200_0000, 0, 0xc000_0000, 0, 0xc000_0000, 0, 0x4000_0000, 0x0300_0000, 1, 0, 1, 0, 0, 0xc000_0000];
+    assert_eq!(cells(&tree(&bus, ecam, None), "/pcie@3f000000", "ranges").unwrap(), expected);
+    let bars = [bar(BarWidth::Bits32, 4 << 10), bar(BarWidth::Bits64, 4 << 10), None, None, None, None];
+    let bdf = bus.insert(function(32, bars)).unwrap();
+    let at = |index: usize| bus.decoded(bdf, BarIndex::ALL[index]).map(GuestAddr::get);
+    assert_eq!((at(0), at(1)), (Some(0xffff_f000), Some(0x1_bfff_f000)));
 }
 
 #[test]

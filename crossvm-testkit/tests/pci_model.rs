@@ -132,6 +132,28 @@ fn a_wired_number_keeps_its_line_for_functions_of_that_line() {
     assert_eq!(bus.wires().collect::<Vec<_>>(), [(1, Irq::new(50))]);
 }
 
+/// More places change than the bus remembers one by one.
+#[test]
+fn a_reset_that_moves_every_bar_hides_and_uncovers_all_that_it_meets() {
+    let six = || pci_common::function(32, [pci_common::bar(BarWidth::Bits32, 4 << 10); 6]);
+    let mut bus: Bus = bus();
+    let [mover, at_home, away] = std::array::from_fn(|_| bus.insert(six()).unwrap());
+    let register = |bar: BarIndex| ConfigAccess { offset: 0x10 + 4 * u16::try_from(bar.get()).unwrap(), width: Width::U32 };
+    let home = BarIndex::ALL.map(|bar| bus.decoded(mover, bar).unwrap());
+    for bar in BarIndex::ALL {
+        let place = |at: u64| u32::try_from(at).unwrap();
+        let elsewhere = place(range(WINDOW).start().get() + 0x1000 * bar.get() as u64);
+        bus.write(mover, register(bar), elsewhere);
+        bus.write(at_home, register(bar), place(home[bar.get()].get()));
+        bus.write(away, register(bar), elsewhere);
+    }
+    let decoded = |bus: &Bus, bdf| BarIndex::ALL.map(|bar| bus.decoded(bdf, bar).is_some());
+    assert_eq!([mover, at_home, away].map(|bdf| decoded(&bus, bdf)), [[true; 6], [true; 6], [false; 6]]);
+    bus.reset(mover);
+    assert_eq!(BarIndex::ALL.map(|bar| bus.decoded(mover, bar).unwrap()), home);
+    assert_eq!([at_home, away].map(|bdf| decoded(&bus, bdf)), [[false; 6], [true; 6]]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
