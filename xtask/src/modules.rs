@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use crossvm_manifest::Profile;
 
 use crate::guest::{self, Kernel, Series};
 use crate::launch::Gic;
@@ -42,6 +43,25 @@ pub(crate) enum Architecture {
     Arm64,
     /// Guests on x86-64.
     Amd64,
+}
+
+/// Which registers a device has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceProfile {
+    /// All of them, and MSI-X.
+    #[default]
+    Extended,
+    /// Those that seL4's device has.
+    Reference,
+}
+
+impl From<DeviceProfile> for Profile {
+    fn from(profile: DeviceProfile) -> Self {
+        match profile {
+            DeviceProfile::Extended => Self::Extended,
+            DeviceProfile::Reference => Self::Reference,
+        }
+    }
 }
 
 /// Build the Linux driver of guest/linux for a Debian kernel.
@@ -74,6 +94,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "VERSION", default_value_t, requires = "test")]
     gic: Gic,
 
+    /// With --test: what the device offers
+    #[arg(long, value_enum, value_name = "PROFILE", default_value_t, requires = "test")]
+    profile: DeviceProfile,
+
     /// With --test: how many vCPUs the guest has
     #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "test")]
     vcpus: u8,
@@ -93,7 +117,11 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
             output::line(format!("{}\n{}", built.display(), kernel.image.display()));
             if arguments.test {
                 let ready = setup::setup(workspace, Existing::Keep)?;
-                trial::test(workspace, &ready, Trial { series: arguments.kernel, gic: arguments.gic, vcpus: arguments.vcpus })?;
+                trial::test(
+                    workspace,
+                    &ready,
+                    Trial { series: arguments.kernel, gic: arguments.gic, profile: arguments.profile.into(), vcpus: arguments.vcpus },
+                )?;
             }
             if let Some(place) = &arguments.initramfs {
                 let ready = setup::setup(workspace, Existing::Keep)?;

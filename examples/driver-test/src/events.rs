@@ -53,6 +53,27 @@ fn run(system: &System, check: &'static str) -> Result<(), String> {
     Ok(())
 }
 
+/// Without ACK what comes while COUNT is cleared is not counted, but wakes the reader all the same: one answer to each event is exact.
+pub(crate) fn check_without_ack(system: &System, check: &'static str) -> Result<(), Failure> {
+    let run = || {
+        let node = open(system, "mirror")?;
+        for _ in 0..SINGLY {
+            emit(&node, 1)?;
+            take(&node, 1)?;
+        }
+        emit(&node, AT_ONCE)?;
+        let mut waiter = node.waiter().map_err(|error| error.to_string())?;
+        let mut taken = 0;
+        while let Some(some) = waiter.wait(Patience::default().timeout(SHORT)).map_err(|error| error.to_string())? {
+            taken += some.events.get();
+        }
+        if (1..=AT_ONCE).contains(&taken) { Ok(taken) } else { Err(format!("{taken} events came after {AT_ONCE}")) }
+    };
+    let taken = run().map_err(|reason| Failure::new(check, reason))?;
+    Report::new(check).with("singly", SINGLY).with("counted", format!("{taken}/{AT_ONCE}")).pass();
+    Ok(())
+}
+
 /// What the driver and the kernel have counted.
 #[derive(Debug)]
 struct Counters {

@@ -9,8 +9,9 @@
 //! | `feed` | 8 KiB, read-only for the VM | it has filled it with words that tell the number of the event |
 //!
 //! Each finding is one line, `DRIVER check=NAME ok=1 key=value ...`; the last line is `DRIVER done`, or `DRIVER fail check=NAME
-//! reason=WORDS`. The argument says how events must come while the driver may choose: `msix` or `intx`. After all checks the
-//! driver is loaded again with `msix=0`, and what depends on it is checked once more.
+//! reason=WORDS`. The argument says what the connections are: `msix` or `intx`, extended ones whose events must come that way while the driver
+//! may choose; `reference`, those of the reference profile. After all checks of extended connections the driver is loaded again with `msix=0`,
+//! and what depends on it is checked once more.
 //!
 //! Exit status: 0 after `DRIVER done`, 1 after `DRIVER fail`; anything else is a crash.
 #![cfg(target_os = "linux")]
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use crossvm_guest::{Interrupt, Node, System};
 
+use crate::identity::Expected;
 use crate::kernel::Messages;
 use crate::report::{Failure, Report};
 
@@ -41,9 +43,10 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match (arguments.next().as_deref(), arguments.next()) {
         (Some(removal::TOUCH), Some(node)) => return removal::touch(&node),
-        (Some("msix"), None) => run(Interrupt::Msix),
-        (Some("intx"), None) => run(Interrupt::Intx),
-        _ => Err(Failure::new("usage", "the argument is msix or intx")),
+        (Some("msix"), None) => extended(Interrupt::Msix),
+        (Some("intx"), None) => extended(Interrupt::Intx),
+        (Some("reference"), None) => reference(),
+        _ => Err(Failure::new("usage", "the argument is msix, intx or reference")),
     };
     match result {
         Ok(()) => {
@@ -57,11 +60,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(expected: Interrupt) -> Result<(), Failure> {
+fn extended(expected: Interrupt) -> Result<(), Failure> {
     let before = Messages::now().map_err(|error| Failure::new("dmesg", error))?;
     let system = System::default();
     kernel::load("").map_err(|error| Failure::new("load", error))?;
-    identity::check(&system, expected, "identity")?;
+    identity::check(&system, Expected::extended(expected), "identity")?;
     calls::check(&system)?;
     events::check(&system, "events")?;
     maps::check(&system)?;
@@ -70,10 +73,24 @@ fn run(expected: Interrupt) -> Result<(), Failure> {
 
     kernel::unload().map_err(|error| Failure::new("unload", error))?;
     kernel::load("msix=0").map_err(|error| Failure::new("load", error))?;
-    identity::check(&system, Interrupt::Intx, "identity-intx")?;
+    identity::check(&system, Expected::extended(Interrupt::Intx), "identity-intx")?;
     events::check(&system, "events-intx")?;
     early::check(&system, "early-intx")?;
 
+    end(&before)
+}
+
+fn reference() -> Result<(), Failure> {
+    let before = Messages::now().map_err(|error| Failure::new("dmesg", error))?;
+    let system = System::default();
+    kernel::load("").map_err(|error| Failure::new("load", error))?;
+    identity::check(&system, Expected::reference(), "identity-reference")?;
+    events::check_without_ack(&system, "events-reference")?;
+    early::check(&system, "early-reference")?;
+    end(&before)
+}
+
+fn end(before: &Messages) -> Result<(), Failure> {
     kernel::unload().map_err(|error| Failure::new("unload", error))?;
     before.no_complaint_since().map_err(|error| Failure::new("dmesg", error))?;
     Report::new("dmesg").pass();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use crossvm_manifest::{ComponentKind, Dataport, Rights, Width};
+use crossvm_manifest::{ComponentKind, Dataport, Device, Profile, Rights, Width};
 
 use super::{Warnings, build};
 use crate::guest::{self, Series};
@@ -19,33 +19,41 @@ use crate::{output, programs};
 const VM: &str = "guest";
 /// How long a run may take, on a machine that has much else to do.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// What the guest must report, in this order.
-const CHECKS: [&str; 10] =
-    ["identity", "calls", "events", "maps", "removal", "early", "identity-intx", "events-intx", "early-intx", "dmesg"];
+/// What the guest must report, in this order, of connections of the extended profile.
+const EXTENDED: &[&str] =
+    &["identity", "calls", "events", "maps", "removal", "early", "identity-intx", "events-intx", "early-intx", "dmesg"];
+/// The same of those of the reference profile.
+const REFERENCE: &[&str] = &["identity-reference", "events-reference", "early-reference", "dmesg"];
 
 /// Where the driver is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trial {
     pub(crate) series: Series,
     pub(crate) gic: Gic,
+    pub(crate) profile: Profile,
     /// How many vCPUs the guest has.
     pub(crate) vcpus: u8,
 }
 
 /// Boots a guest that tests the driver, and fails unless all its checks pass.
 pub(crate) fn test(workspace: &Workspace, ready: &Ready, trial: Trial) -> Result<()> {
-    let Trial { series, gic, vcpus } = trial;
+    let Trial { series, gic, profile, vcpus } = trial;
+    let (expect, checks) = match profile {
+        Profile::Extended => ("msix", EXTENDED),
+        Profile::Reference => ("reference", REFERENCE),
+    };
     let kernel = setup::kernel(series)?;
     let module = build(workspace, &kernel, Warnings::Errors)?;
     let hypervisor = programs::build_vmm(workspace, &ready.toolchain)?;
     let programs = programs::build_guest(workspace, &ready.toolchain)?;
     let folder = workspace.output()?;
-    let name = format!("driver-{series}-gic{gic}");
+    let name = format!("driver-{series}-gic{gic}-{expect}");
     let initramfs = folder.join(format!("{name}.cpio"));
     let image = kernel.image.clone();
     guest::write_initramfs(&kernel.with_module(module), &ready.busybox, &programs, &initramfs)?;
-    let command_line = "console=ttyAMA0 panic=-1 rdinit=/driver-test driver-test.interrupt=msix".to_owned();
-    let vm = VmSpec { initrd: Some(initramfs), vcpus, ..VmSpec::new(VM, image, command_line) };
+    let command_line = format!("console=ttyAMA0 panic=-1 rdinit=/driver-test driver-test.expect={expect}");
+    let device = Device { profile, ..Device::default() };
+    let vm = VmSpec { device, initrd: Some(initramfs), vcpus, ..VmSpec::new(VM, image, command_line) };
     let log = folder.join(format!("{name}.log"));
     let machine = Machine {
         hypervisor,
@@ -66,7 +74,7 @@ pub(crate) fn test(workspace: &Workspace, ready: &Ready, trial: Trial) -> Result
     })?;
     output::line(transcript.findings.join("\n"));
     let why = match ended {
-        Ended::PoweredOff => transcript.verdict(),
+        Ended::PoweredOff => transcript.verdict(checks),
         Ended::Interrupted | Ended::Stopped => Err("interrupted".to_owned()),
         Ended::TimedOut(after) => Err(format!("not done after {}", seconds(after))),
         Ended::Failed(why) => Err(why),
@@ -108,8 +116,8 @@ impl Transcript {
     }
 
     /// Whether all checks passed and nothing else was reported.
-    fn verdict(&self) -> Result<(), String> {
-        let expected = CHECKS.iter().map(|check| format!("check={check} ok=1")).chain(["done".to_owned()]);
+    fn verdict(&self, checks: &[&str]) -> Result<(), String> {
+        let expected = checks.iter().map(|check| format!("check={check} ok=1")).chain(["done".to_owned()]);
         let mut findings = self.findings.iter();
         for expected in expected {
             match findings.next() {
@@ -133,29 +141,29 @@ mod tests {
     }
 
     fn good() -> Vec<String> {
-        let checks = CHECKS.iter().map(|check| format!("[guest] DRIVER check={check} ok=1 events=5\r"));
+        let checks = EXTENDED.iter().map(|check| format!("[guest] DRIVER check={check} ok=1 events=5\r"));
         checks.chain(["[guest] DRIVER done".to_owned(), "[vmm] record=end".to_owned()]).collect()
     }
 
     #[test]
     fn all_checks_and_the_end_must_be_there() {
-        assert_eq!(transcript(&good()).verdict(), Ok(()));
-        for missing in 0..=CHECKS.len() {
+        assert_eq!(transcript(&good()).verdict(EXTENDED), Ok(()));
+        for missing in 0..=EXTENDED.len() {
             let mut lines = good();
             lines.remove(missing);
-            assert!(transcript(&lines).verdict().is_err(), "without line {missing}");
+            assert!(transcript(&lines).verdict(EXTENDED).is_err(), "without line {missing}");
         }
         let mut lines = good();
         lines.insert(3, "[guest] DRIVER fail check=maps reason=none".to_owned());
-        assert!(transcript(&lines).verdict().unwrap_err().starts_with("`fail check=maps reason=none` instead of"));
+        assert!(transcript(&lines).verdict(EXTENDED).unwrap_err().starts_with("`fail check=maps reason=none` instead of"));
         let mut lines = good();
         lines.push("[guest] DRIVER fail check=crash reason=status_139".to_owned());
-        assert!(transcript(&lines).verdict().is_err(), "a crash after the end");
+        assert!(transcript(&lines).verdict(EXTENDED).is_err(), "a crash after the end");
     }
 
     #[test]
     fn a_kernel_cannot_pass_for_the_test() {
         let lines = good().iter().map(|line| line.replace("DRIVER", "[    1.0] DRIVER")).collect::<Vec<_>>();
-        assert!(transcript(&lines).verdict().is_err());
+        assert!(transcript(&lines).verdict(EXTENDED).is_err());
     }
 }
