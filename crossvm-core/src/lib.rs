@@ -73,6 +73,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `defmt` | every public type implements `defmt::Format`, where its parameters do. Addresses and sets read as hexadecimal numbers. Nothing is logged here: a VMM logs what it likes, and limits the rate of what a guest can cause |
+//! | `embedded-hal` | the module `hal`: `OutputPin`s as [`Notifier`]s, `InputPin`s as sources of events, and a wait with a timeout by `DelayNs` |
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -92,6 +93,8 @@ mod error;
 mod event;
 #[cfg(feature = "defmt")]
 mod format;
+#[cfg(feature = "embedded-hal")]
+pub mod hal;
 mod interrupt;
 mod memory;
 mod pci;

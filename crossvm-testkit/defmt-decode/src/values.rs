@@ -1,6 +1,13 @@
 //! The values.
 
+use core::convert::Infallible;
+use core::time::Duration;
+
 use crossvm_core::device::{DeviceClass, EventBarSize, Name, Profile, RegisterWrite};
+use crossvm_core::hal::{
+    Edge, EdgeSource, Handshake, HandshakeNotifier, HandshakeSource, LevelSource, PinError, Polarity, PulseNotifier, PulseWidth, Timeout,
+    ToggleNotifier, Waited,
+};
 use crossvm_core::{
     ApplyError, Bar, BarIndex, BarStatus, BarWidth, Bdf, ClassCode, Command, Config, ConfigAccess, ConfigEffect, Connection, ConsumeError,
     CrossVm, DataportEnd, ErrorKind, Event, EventId, EventSet, ExactId, FrameSize, Function, GuestAccess, GuestAddr, GuestRange,
@@ -9,6 +16,8 @@ use crossvm_core::{
 };
 use crossvm_testkit::{Doorbell, FakeDataport, FakeNotifier, FakeVm, fake_vm};
 use defmt::Format;
+use embedded_hal::delay::DelayNs;
+use embedded_hal::digital::{ErrorType, InputPin, OutputPin, StatefulOutputPin};
 
 /// One line of the log: the name of a type, and a value of it.
 pub(crate) fn show<T: Format>(type_name: &str, value: &T) {
@@ -25,6 +34,7 @@ pub(crate) fn log() {
     device();
     connections();
     errors();
+    doorbells();
 }
 
 const AT: GuestAddr = GuestAddr::new(0x1000_0000);
@@ -198,4 +208,70 @@ fn errors() {
     show("ConsumeError", &ConsumeError { unknown: EventSet::of(event()), error: ErrorKind::Hypervisor });
     show::<ServeError<ErrorKind, ErrorKind>>("ServeError", &ServeError::Notify(ErrorKind::Denied));
     show::<ServeError<ErrorKind, ErrorKind>>("ServeError", &ServeError::Interrupt(ErrorKind::Hypervisor));
+}
+
+/// A pin, or a delay, that does nothing.
+struct Unwired;
+
+impl ErrorType for Unwired {
+    type Error = Infallible;
+}
+
+impl OutputPin for Unwired {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl StatefulOutputPin for Unwired {
+    fn is_set_high(&mut self) -> Result<bool, Infallible> {
+        Ok(false)
+    }
+
+    fn is_set_low(&mut self) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+}
+
+impl InputPin for Unwired {
+    fn is_high(&mut self) -> Result<bool, Infallible> {
+        Ok(false)
+    }
+
+    fn is_low(&mut self) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+}
+
+impl DelayNs for Unwired {
+    fn delay_ns(&mut self, _: u32) {}
+}
+
+fn doorbells() {
+    let width = PulseWidth::from_nanos(500).expect("below the maximum");
+    show("Polarity", &Polarity::ActiveHigh);
+    show("Polarity", &Polarity::ActiveLow);
+    show("PulseWidth", &width);
+    show("PulseNotifier", &PulseNotifier::new(Unwired, Unwired, Polarity::ActiveLow, width));
+    show("ToggleNotifier", &ToggleNotifier::new(Unwired));
+    show("HandshakeNotifier", &HandshakeNotifier::new(Unwired, Unwired));
+    show("HandshakeSource", &HandshakeSource::new(Unwired, Unwired, event()));
+    show("LevelSource", &LevelSource::new(Unwired, Polarity::ActiveHigh, event()));
+    show("EdgeSource", &EdgeSource::new(Unwired, Edge::Both, event()));
+    for edge in [Edge::Rising, Edge::Falling, Edge::Both] {
+        show("Edge", &edge);
+    }
+    for handshake in [Handshake::Idle, Handshake::OnItsWay, Handshake::Waiting] {
+        show("Handshake", &handshake);
+    }
+    show::<PinError<ErrorKind>>("PinError", &PinError::Output(ErrorKind::Other));
+    show::<PinError<Infallible, ErrorKind>>("PinError", &PinError::Input(ErrorKind::Other));
+    show::<PinError<Infallible>>("PinError", &PinError::Busy);
+    show("Timeout", &Timeout::new(Duration::from_secs(2), Duration::from_millis(1)).expect("time passes"));
+    show("Waited", &Waited::Events(EventSet::of(event())));
+    show("Waited", &Waited::TimedOut);
 }
