@@ -1,6 +1,8 @@
-//! Logs a value of every public type of `crossvm-core`, `crossvm-pci` and `crossvm-manifest` with defmt. `tests/decode.rs` runs it, decodes
-//! what it logs with its own strings, and compares; the test also finds a type that is missing here.
+//! Logs a value of every public type of the crates that run without std, with defmt. `tests/decode.rs` runs it, decodes what it logs with its
+//! own strings, and compares; the test also finds a type that is missing here.
 
+#[cfg(target_os = "linux")]
+mod arm;
 #[cfg(target_os = "linux")]
 mod logger;
 #[cfg(target_os = "linux")]
@@ -15,6 +17,7 @@ fn main() {
     values::log();
     pci::log();
     manifest::log();
+    arm::log();
 }
 
 #[cfg(not(target_os = "linux"))]
