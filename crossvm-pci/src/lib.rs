@@ -11,11 +11,11 @@
 //!
 //! | where | what |
 //! | --- | --- |
-//! | [`spec`] | registers of a type 0 header, with sections of PCI 3.0 |
+//! | [`spec`] | registers of a type 0 header and of capabilities, with sections of PCI 3.0 |
 //! | [`PciBus`] | host bridge, functions, BAR placement and decoding, interrupt wires |
 //! | [`Ecam`], [`Cam`] | configuration space as memory, 4 KiB or 256 bytes a function |
 //! | [`ConfigPorts`] | configuration accesses by the ports 0xcf8 and 0xcfc |
-//! | `fdt` (feature) | the bridge's device tree node |
+//! | `fdt` (feature) | the bridge's device tree node, for ECAM and CAM |
 //!
 //! ```
 //! use crossvm_core::{ConfigAccess, GuestAddr, GuestRange, PciSpace, Width};
