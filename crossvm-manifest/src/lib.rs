@@ -1,10 +1,20 @@
 //! The topology of a crossvm system as plain data: virtual machines, native components and the connections between
-//! them, in the compact form that a bare-metal VMM reads.
+//! them, as a person writes them (TOML) and in the compact form that a bare-metal VMM reads.
 //!
 //! ```text
-//!  command line / manifest ──▶ Topology ──encode──▶ bytes in memory ──decode──▶ Topology ──▶ the VMM composes it
-//!        (host tool)                                 (postcard)                  (no_std, no alloc)
+//!  text ──parse──▶ Manifest ──place images──▶ Topology ──encode──▶ bytes in memory ──decode──▶ Topology ──▶ the VMM composes it
+//!         │           └──drawing──▶ SVG       └ on a host ┘          (postcard)                 └ no_std, no alloc ┘
+//!         └──▶ Diagnostics: every mistake with line, column and mend
 //! ```
+//!
+//! | look for | at |
+//! | --- | --- |
+//! | manifests in TOML, their diagnostics and drawings: features `toml` and `drawing`, which need std | module `manifest` |
+//! | what there is and how it is connected | [`Topology`] |
+//! | what no VMM could compose | [`Problem`] |
+//! | the compact form | [`Topology::encode`], [`Topology::decode`] |
+//!
+//! `docs/manifest.md` of the repository says what can be in a manifest.
 //!
 //! [`Topology::check`] refuses what no VMM could compose: it runs on the host before anything boots, and once more in the VMM.
 //!

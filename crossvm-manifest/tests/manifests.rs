@@ -61,6 +61,52 @@ fn every_example_is_good_and_shows_what_it_promises() {
     assert_eq!(read("many.toml").connections.len(), 40);
 }
 
+/// The parts of the documentation between fences: what stands behind the opening fence, and the text.
+fn fenced(text: &str) -> Vec<(String, String)> {
+    let mut parts: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), inside) {
+            (Some(_), true) => inside = false,
+            (Some(kind), false) => {
+                parts.push((kind.to_owned(), String::new()));
+                inside = true;
+            }
+            (None, true) => parts.last_mut().unwrap().1.extend([line, "\n"]),
+            (None, false) => {}
+        }
+    }
+    parts
+}
+
+#[test]
+fn what_the_documentation_shows_is_true() {
+    let others =
+        "\n[vm.alpha]\nkernel = { debian = \"6.1\" }\n[vm.beta]\nkernel = { debian = \"6.1\" }\n[component.sum]\nkind = \"digest\"\n";
+    let parts = fenced(&std::fs::read_to_string("../docs/manifest.md").unwrap());
+    let mut shown = [0; 3];
+    for (index, (kind, text)) in parts.iter().enumerate() {
+        match kind.as_str() {
+            "toml broken" => {
+                let told = Manifest::parse(&Source::new("broken.toml", text)).unwrap_err().to_string();
+                assert_eq!(parts[index + 1], ("text".to_owned(), told + "\n"));
+                shown[0] += 1;
+            }
+            "toml" if text.contains("[vm.") => {
+                assert_eq!(parse(text).connections.len(), 2);
+                shown[1] += 1;
+            }
+            // A part of a manifest.
+            "toml" => {
+                assert_eq!(parse(&(text.clone() + others)).connections.len(), 3);
+                shown[2] += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(shown, [1, 1, 1]);
+}
+
 #[test]
 fn everything_that_can_be_said_is_read() {
     let manifest = parse(
