@@ -38,52 +38,52 @@ fn spi() -> Spi {
 
 fn names() {
     let vcpu = VcpuId::new(5).expect("below 8");
-    show("IntId", &IntId::from(spi()));
-    show("Ppi", &Ppi::new(27).expect("16 to 31"));
-    show("Spi", &spi());
-    show("SpiRange", &SpiRange::new(spi(), 8).expect("they exist"));
-    show("PhysicalIntId", &PhysicalIntId::new(30).expect("16 to 1019"));
-    show("VcpuId", &vcpu);
-    show("VcpuSet", &VcpuSet::EMPTY.with(vcpu));
+    show(&IntId::from(spi()));
+    show(&Ppi::new(27).expect("16 to 31"));
+    show(&spi());
+    show(&SpiRange::new(spi(), 8).expect("they exist"));
+    show(&PhysicalIntId::new(30).expect("16 to 1019"));
+    show(&vcpu);
+    show(&VcpuSet::EMPTY.with(vcpu));
 }
 
 fn models() {
-    show("Version", &Version::V2);
-    show("Version", &Version::V3);
-    show("Messages", &Messages::new(GuestAddr::new(0x0802_0000), SpiRange::new(spi(), 8).expect("they exist")));
-    show("Vgic", &Vgic::<2, 3>::with_version(Version::V2));
-    show("Gich", &Gich::new(Frame));
+    show(&Version::V2);
+    show(&Version::V3);
+    show(&Messages::new(GuestAddr::new(0x0802_0000), SpiRange::new(spi(), 8).expect("they exist")));
+    show(&Vgic::<2, 3>::with_version(Version::V2));
+    show(&Gich::new(Frame));
 }
 
 fn version_3() {
-    show("DistributorControl", &DistributorControl::new().with_enable_group1(true).with_affinity_routing(true));
-    show("DistributorType", &DistributorType::new().with_lines(3).with_message_spis(true).with_intid_bits(9));
-    show("Route", &Route::new().with_affinity(2));
-    show("RedistributorType", &RedistributorType::new().with_last(true).with_processor_number(1).with_affinity(1));
-    show("Waker", &Waker::new().with_processor_sleep(true));
-    show("SgiRequest", &SgiRequest::new().with_target_list(3).with_intid(9));
-    show("Group", &Group::One);
-    show("State", &State::PendingActive);
+    show(&DistributorControl::new().with_enable_group1(true).with_affinity_routing(true));
+    show(&DistributorType::new().with_lines(3).with_message_spis(true).with_intid_bits(9));
+    show(&Route::new().with_affinity(2));
+    show(&RedistributorType::new().with_last(true).with_processor_number(1).with_affinity(1));
+    show(&Waker::new().with_processor_sleep(true));
+    show(&SgiRequest::new().with_target_list(3).with_intid(9));
+    show(&Group::One);
+    show(&State::PendingActive);
     let register = ListRegister::new().with_virtual_intid(40).with_priority(0xa0).with_group(Group::One).with_state(State::Pending);
-    show("ListRegister", &register);
-    show("HypervisorControl", &HypervisorControl::new().with_enable(true).with_eoi_count(2));
-    show("MachineControl", &MachineControl::new().with_enable_group0(true));
+    show(&register);
+    show(&HypervisorControl::new().with_enable(true).with_eoi_count(2));
+    show(&MachineControl::new().with_enable_group0(true));
 }
 
 fn version_2() {
-    show("DistributorControl", &gicv2::DistributorControl::new().with_enable_group0(true));
-    show("DistributorType", &gicv2::DistributorType::new().with_lines(3).with_cpus(1));
-    show("TargetFilter", &TargetFilter::AllButSelf);
-    show("SoftwareInterrupt", &SoftwareInterrupt::new().with_intid(3).with_target_list(2));
-    show("Deactivation", &Deactivation::new().with_intid(3).with_source(1));
-    show("VgicType", &VgicType::new().with_list_registers(3).with_priority_bits(4));
-    show("GichListRegister", &GichListRegister::new().with_virtual_id(3).with_physical_id(1).with_priority(20).with_state(State::Active));
-    show("FrameType", &FrameType::new().with_first(64).with_count(32));
-    show("MessageData", &MessageData::new().with_intid(70));
+    show(&gicv2::DistributorControl::new().with_enable_group0(true));
+    show(&gicv2::DistributorType::new().with_lines(3).with_cpus(1));
+    show(&TargetFilter::AllButSelf);
+    show(&SoftwareInterrupt::new().with_intid(3).with_target_list(2));
+    show(&Deactivation::new().with_intid(3).with_source(1));
+    show(&VgicType::new().with_list_registers(3).with_priority_bits(4));
+    show(&GichListRegister::new().with_virtual_id(3).with_physical_id(1).with_priority(20).with_state(State::Active));
+    show(&FrameType::new().with_first(64).with_count(32));
+    show(&MessageData::new().with_intid(70));
 }
 
 fn errors() {
-    show("Error", &Error::NoSuchInterrupt { intid: 200, end: 128 });
-    show("Error", &Error::ForMessages { intid: 70 });
-    show("Error", &Error::NoSuchVcpu { index: 3, count: 2 });
+    show(&Error::NoSuchInterrupt { intid: 200, end: 128 });
+    show(&Error::ForMessages { intid: 70 });
+    show(&Error::NoSuchVcpu { index: 3, count: 2 });
 }

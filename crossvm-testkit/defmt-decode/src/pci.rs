@@ -25,7 +25,7 @@ fn window() -> GuestRange {
 }
 
 fn buses() {
-    show("HostBridge", &HostBridge::default());
+    show(&HostBridge::default());
     let mut bus: PciBus<2> = PciBus::new(HostBridge::default(), window());
     let function = Function {
         vendor: 0x1af4,
@@ -41,34 +41,34 @@ fn buses() {
     };
     bus.insert(function.clone()).expect("room for two");
     bus.insert(function).expect("room for two");
-    show("PciBus", &bus);
+    show(&bus);
 }
 
 fn mechanisms() {
     let (ecam, cam) = (Ecam::new(AT, 16).expect("in range"), Cam::new(AT, 256).expect("in range"));
-    show("Ecam", &ecam);
-    show("Cam", &cam);
+    show(&ecam);
+    show(&cam);
     let mut bus: PciBus<2> = PciBus::new(HostBridge::default(), window());
     let mut ports = ConfigPorts::new();
     ports.write(&mut bus, 0xcf8, Width::U32, 0x8000_0810);
-    show("ConfigPorts", &ports);
-    show("ConfigRegion", &ConfigRegion::from(ecam));
-    show("ConfigRegion", &ConfigRegion::from(cam));
-    show("InterruptParent", &InterruptParent { phandle: 1, address_cells: 2, specifier: |irq| [0, irq.number(), 4] });
-    show("MessageController", &MessageController { phandle: 3 });
+    show(&ports);
+    show(&ConfigRegion::from(ecam));
+    show(&ConfigRegion::from(cam));
+    show(&InterruptParent { phandle: 1, address_cells: 2, specifier: |irq| [0, irq.number(), 4] });
+    show(&MessageController { phandle: 3 });
 }
 
 fn registers() {
-    show("CommandRegister", &CommandRegister::new().with_memory_space(true));
-    show("StatusRegister", &StatusRegister::new().with_capabilities_list(true));
-    show("ClassRegister", &ClassRegister::new().with_base(5).with_revision(1));
-    show("HeaderRegister", &HeaderRegister::new().with_multifunction(true));
-    show("MemoryBar", &MemoryBar::new().with_kind(2).with_prefetchable(true));
-    show("InterruptRegister", &InterruptRegister::new().with_pin(1));
-    show("VendorHeader", &VendorHeader::new().with_id(9).with_length(28));
-    show("MsixHeader", &MsixHeader::new().with_id(0x11).with_enable(true));
-    show("MsixPlace", &MsixPlace::new().with_bar(5).with_offset_in_8_bytes(0x100));
-    show("ConfigAddress", &ConfigAddress::new().with_enable(true).with_register(4));
+    show(&CommandRegister::new().with_memory_space(true));
+    show(&StatusRegister::new().with_capabilities_list(true));
+    show(&ClassRegister::new().with_base(5).with_revision(1));
+    show(&HeaderRegister::new().with_multifunction(true));
+    show(&MemoryBar::new().with_kind(2).with_prefetchable(true));
+    show(&InterruptRegister::new().with_pin(1));
+    show(&VendorHeader::new().with_id(9).with_length(28));
+    show(&MsixHeader::new().with_id(0x11).with_enable(true));
+    show(&MsixPlace::new().with_bar(5).with_offset_in_8_bytes(0x100));
+    show(&ConfigAddress::new().with_enable(true).with_register(4));
 }
 
 fn errors() {
@@ -85,6 +85,6 @@ fn errors() {
         PciError::LineTaken(3),
     ];
     for error in all {
-        show("PciError", &error);
+        show(&error);
     }
 }

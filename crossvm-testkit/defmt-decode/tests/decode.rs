@@ -35,20 +35,24 @@ enum Folders {
     Skip,
 }
 
-/// The public types that the sources in a folder declare.
-fn declared_in(folder: &Path, folders: Folders, types: &mut BTreeSet<String>) {
+/// The paths of the public types that the sources of module `module` in a folder declare.
+fn declared_in(folder: &Path, module: &str, folders: Folders, types: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let within = format!("{module}::{name}");
         if path.is_dir() {
             if folders == Folders::Enter {
-                declared_in(&path, folders, types);
+                declared_in(&path, &within, folders, types);
             }
             continue;
         }
+        let module = if matches!(name, "lib" | "mod") { module } else { &within };
         for line in fs::read_to_string(&path).expect("a source").lines() {
             let declaration = ["pub struct ", "pub enum ", "pub union "].iter().find_map(|start| line.trim_start().strip_prefix(start));
             if let Some(declaration) = declaration {
-                types.insert(declaration.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+                let name: String = declaration.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                types.insert(format!("{module}::{name}"));
             }
         }
     }
@@ -70,12 +74,13 @@ fn every_public_type_is_logged() {
     let mut types = BTreeSet::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for package in ["crossvm-core", "crossvm-pci", "crossvm-arm"] {
-        declared_in(&root.join(package).join("src"), Folders::Enter, &mut types);
+        declared_in(&root.join(package).join("src"), &package.replace('-', "_"), Folders::Enter, &mut types);
     }
     // What hosts read is not for a microcontroller's log.
-    declared_in(&root.join("crossvm-manifest/src"), Folders::Skip, &mut types);
-    let found = ["Topology", "CrossVm", "PciBus", "Vgic"].iter().all(|name| types.contains(*name));
-    assert!(found, "the sources are found: {types:?}");
+    declared_in(&root.join("crossvm-manifest/src"), "crossvm_manifest", Folders::Skip, &mut types);
+    for found in ["crossvm_core::crossvm::CrossVm", "crossvm_pci::bus::PciBus", "crossvm_manifest::topology::Topology"] {
+        assert!(types.contains(found), "the sources are found: {types:?}");
+    }
     let logged: BTreeSet<String> = decoded().iter().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect();
     let missing: Vec<_> = types.symmetric_difference(&logged).collect();
     assert!(missing.is_empty(), "each public type of these crates, and no other, is logged, but not so: {missing:?}");
