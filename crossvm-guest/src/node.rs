@@ -70,9 +70,13 @@ impl Node {
         if count > MAX_DATAPORTS {
             return Err(attributes.odd("dataports"));
         }
+        let name = attributes.text("name")?;
+        if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(Error::OddDevice { address, fault: Fault::Name });
+        }
         let dataports = DataportIndex::all().take(count).map(|index| attributes.dataport(function, index));
         Ok(Self {
-            name: attributes.text("name")?,
+            name,
             profile,
             interrupt,
             dataports: dataports.collect::<Result<_, _>>()?,

@@ -141,6 +141,13 @@ fn what_sysfs_cannot_mean_is_refused() {
             other => panic!("{file}={text}: {other}"),
         }
     }
+    for name in ["", "bad\x1b[2Jname"] {
+        let tree = Tree::new();
+        let device = tree.device("0000:00:01.0", &[4096]);
+        tree.node(&device, "ping", &[], Stand::File).attribute("name", name);
+        let error = tree.system().endpoint("0000:00:01.0").unwrap_err();
+        assert!(matches!(error, Error::OddDevice { fault: Fault::Name, .. }), "{error}");
+    }
     for size in ["0", "4097"] {
         let tree = Tree::new();
         let device = tree.device("0000:00:01.0", &[4096, 4096]);

@@ -22,7 +22,7 @@ static ssize_t name_show(struct device *dev, struct device_attribute *attr, char
 		const char *name = connection_of(dev)->name;
 
 	/* %pE: a name that does not keep to the rules must not look like more than one line. */
-	return sysfs_emit(text, "%*pEp\n", (int)strlen(name), name);
+	return sysfs_emit(text, "%*pE\n", (int)strlen(name), name);
 }
 static DEVICE_ATTR_RO(name);
 
