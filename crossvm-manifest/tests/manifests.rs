@@ -125,7 +125,7 @@ fn everything_that_can_be_said_is_read() {
         vcpus = 0x2
         on-reboot = "stop"
         profile = "reference"
-        event-bar = "16 KiB"
+        event-bar = "16KiB"
 
         [component.sum]
         kind = "digest"

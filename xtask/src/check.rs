@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use crossvm_manifest::manifest::{Bytes, Connection, Diagnostics, Initrd, Kernel, Manifest};
-use crossvm_manifest::{Dataport, Interrupt, Profile, Rights, Width};
+use crossvm_manifest::{Dataport, Interrupt, Profile, Reboot, Rights, Width};
 use serde_json::{Value, json};
 
 use crate::launch::Gic;
@@ -72,7 +72,7 @@ fn good(path: &Path, manifest: &Manifest) -> Value {
         json!({
             "name": vm.name, "kernel": kernel(&vm.kernel), "initrd": vm.initrd.as_ref().map(initrd), "command-line": vm.command_line,
             "memory": vm.memory, "vcpus": vm.vcpus, "profile": profile(vm.device.profile), "event-bar": vm.device.event_bar.bytes(),
-            "connections": of(manifest, &vm.name).count(),
+            "on-reboot": reboot(vm.on_reboot), "connections": of(manifest, &vm.name).count(),
         })
     });
     let components = manifest.components.iter().map(|component| json!({ "name": component.name, "kind": component.kind.name() }));
@@ -175,6 +175,13 @@ const fn bits(width: Width) -> u8 {
     match width {
         Width::Bits32 => 32,
         Width::Bits64 => 64,
+    }
+}
+
+const fn reboot(reboot: Reboot) -> &'static str {
+    match reboot {
+        Reboot::Restart => "restart",
+        Reboot::Stop => "stop",
     }
 }
 

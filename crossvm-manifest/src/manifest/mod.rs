@@ -151,7 +151,10 @@ fn platforms(found: &mut Collector<'_>, root: &Table<'_>) -> Platforms {
         table::wrong_type(found, "platform", value, "a table for each platform", "a table: `[platform.el2]");
         return platforms;
     };
-    table.only(found, &platform::NAMES);
+    for (name, _) in table.entries().iter().filter(|(name, _)| !platform::NAMES.contains(&name.value)) {
+        let help = words::advice(name.value, &platform::NAMES, "the platforms");
+        found.report(Kind::UnknownKey, &name.at, format!("there is no platform `{}`", name.value), "no such platform", help);
+    }
     if let Some(value) = table.get("el2") {
         match Table::of(value, "the platform el2") {
             Some(table) => platforms.el2 = platform::el2(found, &table),

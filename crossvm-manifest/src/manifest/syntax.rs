@@ -83,6 +83,13 @@ fn duplicate(found: &mut Collector<'_>, root: &DeTable<'_>, at: &Range<usize>) {
     let word = found.source.slice(at).to_owned();
     let line_start = text.get(..at.start).and_then(|before| before.rfind('\n')).map_or(0, |feed| feed + 1);
     let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
+    if line.starts_with("[[") {
+        let message = format!("`{word}` is a list here, and a single table elsewhere");
+        let help =
+            format!("write all of them as `[[{word}]]`, or all as `[{word}.NAME]`: connections are a list, VMs and components have names");
+        found.report(Kind::DuplicateKey, at, message, "one more of a list", help);
+        return;
+    }
     let (message, first) = if line.starts_with('[') {
         let header = line.split_inclusive(']').next().unwrap_or(line);
         let first = text.find(header).filter(|place| *place < line_start).map(|place| place..place + header.len());

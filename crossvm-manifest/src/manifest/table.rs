@@ -115,8 +115,15 @@ impl<'a> Table<'a> {
 
     /// One of some words, of which `subject` is one; the key may be called after somebody.
     pub(super) fn choice_of<T: Copy>(&self, found: &mut Collector<'_>, key: &str, subject: &str, choices: &[(&str, T)]) -> Option<T> {
-        let example = choices.first().map_or(String::new(), |(word, _)| format!("\"{word}\""));
-        let text = self.text(found, key, &example)?;
+        let value = self.get(key)?;
+        let DeValue::String(word) = value.get_ref() else {
+            // What stands there without quotes may be meant.
+            let there = found.source.slice(&value.span());
+            let meant = choices.iter().find(|(word, _)| *word == there).or(choices.first()).map_or("", |(word, _)| word);
+            wrong_type(found, key, value, "a text", &format!("\"{meant}\""));
+            return None;
+        };
+        let text = Located { value: word.as_ref(), at: value.span() };
         let choice = choices.iter().find(|(word, _)| *word == text.value);
         if choice.is_none() {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();

@@ -121,9 +121,7 @@ pub(super) fn read(found: &mut Collector<'_>, name: Located<&str>, table: &Table
     };
     let on_reboot = table.choice(found, "on-reboot", &[("restart", Reboot::Restart), ("stop", Reboot::Stop)]);
     let profile = table.choice(found, "profile", &[("extended", Profile::Extended), ("reference", Profile::Reference)]);
-    let event_bars = [EventBar::Kib4, EventBar::Kib16, EventBar::Kib64].map(|bar| (Bytes(bar.bytes()).to_string(), bar));
-    let event_bars: Vec<(&str, EventBar)> = event_bars.iter().map(|(size, bar)| (size.as_str(), *bar)).collect();
-    let event_bar = table.choice(found, "event-bar", &event_bars);
+    let event_bar = event_bar(found, table);
     let (kernel, initrd, memory, vcpus) = (kernel?, initrd?, memory?, vcpus?);
     check_room(found, &memory, &kernel, initrd.as_ref());
     Some(Vm {
@@ -137,6 +135,17 @@ pub(super) fn read(found: &mut Collector<'_>, name: Located<&str>, table: &Table
         on_reboot: on_reboot.unwrap_or_default(),
         at: VmAt { name: name.at, memory: memory.at, vcpus: vcpus.at },
     })
+}
+
+/// One of three sizes, however it is written.
+fn event_bar(found: &mut Collector<'_>, table: &Table<'_>) -> Option<EventBar> {
+    const ALL: [EventBar; 3] = [EventBar::Kib4, EventBar::Kib16, EventBar::Kib64];
+    let said = table.get("event-bar").and_then(|value| value.get_ref().as_str()?.parse().ok());
+    if let Some(bar) = ALL.into_iter().find(|bar| said == Some(Bytes(bar.bytes()))) {
+        return Some(bar);
+    }
+    let names = ALL.map(|bar| (Bytes(bar.bytes()).to_string(), bar));
+    table.choice(found, "event-bar", &names.each_ref().map(|(name, bar)| (name.as_str(), *bar)))
 }
 
 fn kernel(found: &mut Collector<'_>, value: &Spanned<DeValue<'_>>) -> Option<Kernel> {
