@@ -186,7 +186,13 @@ fn without_the_right_it_says_to_be_root() {
         if root {
             command.uid(65534).gid(65534);
         }
-        let output = command.output().unwrap();
+        // Another test may be starting a program at this moment, which for as long as that takes has the copy open for writing.
+        let output = loop {
+            match command.output() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && text.contains("run as root"), "{arguments:?}: {output:?}");
     }
