@@ -1,11 +1,11 @@
 //! Two lines: a request that the sender holds until the receiver has acknowledged it.
 //!
-//! Levels carry no meaning, only their equality does: a signal is on its way while request and acknowledge differ (two-phase signalling). The sender
-//! changes request only while they are equal, the receiver changes acknowledge only while they differ, to make them equal. So each change of request is
-//! seen, at whatever rate either end samples.
+//! Levels carry no meaning, only their equality does: a signal is on its way while request and acknowledge differ (two-phase signalling). The
+//! sender changes request only while they are equal; the receiver changes acknowledge only while they differ, to make them equal. So each
+//! change of request is seen, at whatever rate either end samples.
 //!
-//! The receiver acknowledges before it hands out the event, and the sender does not take an event to be covered by a signal that was on its way before it: it
-//! signals again behind it. Then nothing depends on how a pin's level and memory race between the two ends.
+//! The receiver acknowledges before it hands out the event, and the sender does not take an event to be covered by a signal that was on its
+//! way before it: it signals again behind it. Then nothing depends on how a pin's level and memory race between the two ends.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -32,15 +32,17 @@ pub enum Handshake {
 ///
 /// As a [`Notifier`], by clause:
 ///
-/// 1. Holds, whatever the rates at which both ends sample, as long as the VMM calls [`poll`](Self::poll) while that says [`Handshake::Waiting`]: at each change
-///    of the acknowledge line, or now and then. (A signal that finds the line idle needs no poll.) A signal that failed is not forgotten: a later
-///    call sends it, so a peer may get an event that was counted as dropped.
+/// 1. Holds, whatever the rates at which both ends sample, as long as the VMM calls [`poll`](Self::poll) while that says
+///    [`Handshake::Waiting`]: at each change of the acknowledge line, or now and then. (A signal that finds the line idle needs no poll, but
+///    the first one, and one behind a failure.) A signal that failed is not forgotten: a later call sends it, so a peer may get an event
+///    that was counted as dropped.
 /// 2. Signals that come while one is on its way coalesce into one behind it. The first one, and one behind a failure, may arrive twice.
 /// 3. Holds: the acknowledgement is looked at, never waited for.
 /// 4. A fence comes before the request; see [the module](super#order-of-memory).
 ///
 /// A connection takes the notifier by reference (`&T` of a [`Notifier`] is one), so that the VMM can poll it. The receiver may restart
-/// while the sender goes on: no more comes of it than an event that nobody sent. A sender that restarts has forgotten what was on its way. For the [`RefCell`], see [`PulseNotifier`](super::PulseNotifier).
+/// while the sender goes on: no more comes of it than an event that nobody sent, if levels arrive before the receiver is up again. A sender
+/// that restarts has forgotten what was on its way. For the [`RefCell`], see [`PulseNotifier`](super::PulseNotifier).
 pub struct HandshakeNotifier<O, I> {
     lines: RefCell<Lines<O, I>>,
 }
@@ -116,8 +118,8 @@ impl<O: OutputPin, I: InputPin> Notifier for HandshakeNotifier<O, I> {
 
 /// The receiving end of a [`HandshakeNotifier`].
 ///
-/// No signal is lost, at whatever rate it is polled; those between two polls coalesce into one event, or two. The first poll always reports the event: nobody
-/// knows what came before.
+/// No signal is lost, at whatever rate it is polled; those between two polls coalesce into one event, or two. The first poll always reports
+/// the event: nobody knows what came before.
 pub struct HandshakeSource<I, O> {
     request: I,
     acknowledge: O,

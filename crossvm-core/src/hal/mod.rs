@@ -17,10 +17,10 @@
 //! | --- | --- | --- | --- |
 //! | [`HandshakeNotifier`] | [`HandshakeSource`], sampled at any rate | those sent before the last one was acknowledged | none |
 //! | [`PulseNotifier`] | an interrupt that latches the edge | those before the interrupt is served | none, if the width is what the latch needs |
-//! | [`PulseNotifier`] | [`EdgeSource`] | those between two samples | a pulse, or the rest behind it, that lies between two samples: sample more often than once a width |
+//! | [`PulseNotifier`] | [`EdgeSource`] | none | a pulse, or a rest, between two samples: sample more often than once a width |
 //! | [`ToggleNotifier`] | an interrupt that latches both edges | those before the interrupt is served | none |
-//! | [`ToggleNotifier`] | [`EdgeSource`] of both edges | an odd number of toggles between two samples reads as one | an even number of toggles between two samples reads as none |
-//! | a level that is held until it is served | [`LevelSource`], sampled at any rate | all while the level is held | none; it is reported at each sample while it is held |
+//! | [`ToggleNotifier`] | [`EdgeSource`] of both edges | an odd number between two samples | an even number between two samples |
+//! | a level held until it is served | [`LevelSource`], sampled at any rate | all while it is held, but each sample reports it | none |
 //!
 //! So where the receiver samples, the handshake is the one that keeps the contract: its sender holds the level until the receiver has
 //! acknowledged it, however long that takes, and signals again if it was asked to in between. A receiver whose interrupt controller latches edges
@@ -28,9 +28,10 @@
 //!
 //! # Order of memory
 //!
-//! Each notifier executes a sequentially consistent fence before it drives its pin, each source one after it has sampled its pin (clause 4). That orders the
-//! dataports among all that the fence of the processor reaches; whether a pin's driver, a write buffer or a bridge on the way lets the pin overtake
-//! memory is the board's affair, and is to be mended in the pin's driver (by reading back, say).
+//! Each notifier executes a sequentially consistent fence before it drives its pin, each source one after it has sampled its pin (clause 4).
+//! That orders the dataports among all that the fence of the processor reaches; whether a write buffer or a bridge on the way lets the pin
+//! overtake memory is the board's affair, and is to be mended in the pin's driver. Where the two ends do not share a coherent view of memory,
+//! the VMM cleans its dataports before it notifies.
 //!
 //! # Example
 //!

@@ -68,9 +68,9 @@ impl PulseWidth {
 ///    not be held up for that long, take [`ToggleNotifier`].
 /// 4. A fence comes before the pulse; see [the module](super#order-of-memory).
 ///
-/// `notify` takes `&self`, so the pin is in a [`RefCell`]. It is borrowed without panicking: a pin or delay that calls the notifier it belongs to gets
-/// [`PinError::Busy`]. There is nobody else to meet, since a `RefCell` is not shared between threads or with an interrupt handler; for those, put the
-/// lock of the platform around it. (A `Cell<Option<P>>` would do as well, but loses the pin where the pin's driver panics.)
+/// `notify` takes `&self`, so the pin is in a [`RefCell`]. It is borrowed without panicking: a pin or delay that calls the notifier it belongs
+/// to gets [`PinError::Busy`]. There is nobody else to meet, since a `RefCell` is not shared between threads or with an interrupt handler; for
+/// those, put the lock of the platform around it. (A `Cell<Option<P>>` would do as well, but loses the pin where the pin's driver panics.)
 pub struct PulseNotifier<P, D> {
     line: RefCell<Line<P, D>>,
     pub(super) polarity: Polarity,

@@ -11,9 +11,8 @@ use crate::{EventId, EventSet};
 
 /// Reports its event at each poll that finds the line active.
 ///
-/// Nothing is lost if the sender holds the line until it has been served (by an answer in a dataport or on another line): then a poll finds it, whenever it
-/// comes. All that the sender means by one activation is one event or more: one for each poll. A line that is active only between two
-/// polls is missed.
+/// Nothing is lost if the sender holds the line until it has been served (by an answer in a dataport or on another line): then a poll finds
+/// it, whenever it comes. One activation is one event for each poll that finds it. A line that is active only between two polls is missed.
 pub struct LevelSource<P> {
     pin: P,
     pub(super) polarity: Polarity,
@@ -64,9 +63,9 @@ pub enum Edge {
 
 /// Reports its event at each poll that finds the line changed since the poll before.
 ///
-/// Changes between two polls are seen by their result alone: a pulse that starts and ends between them, or two toggles, are missed; a pulse whose
-/// rest lies between them coalesces with the next one. The first poll reports the event if the line's level is one that the edge leads to: it may have been there
-/// before. A poll that fails forgets nothing: the next one compares with the last sample that succeeded.
+/// Changes between two polls are seen by their result alone: a pulse or a rest that starts and ends between them, and two toggles, are missed.
+/// The first poll reports the event if the line's level is one that the edge leads
+/// to: it may have come before. A poll that fails forgets nothing: the next one compares with the last sample that succeeded.
 pub struct EdgeSource<P> {
     pin: P,
     pub(super) edge: Edge,
