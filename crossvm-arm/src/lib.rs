@@ -59,6 +59,9 @@
 //! Messages: [`Vgic::with_messages`] sets SPIs aside. A device's message goes to [`deliver_message`](Vgic::deliver_message), which is also what
 //! `deliver_msi` does, a guest's store to the trapped frame.
 //!
+//! What is read of pending and active interrupts is exact for the vCPU that reads. For those in the list registers of vCPUs that run
+//! elsewhere, [`distributor_holders`](Vgic::distributor_holders) tells whom to stop first.
+//!
 //! A vCPU that is switched off or on goes to [`reset_vcpu`](Vgic::reset_vcpu), the whole VM to [`reset`](Vgic::reset).
 //!
 //! # An example

@@ -5,7 +5,7 @@ use crossvm_core::Width;
 use crate::lanes::{self, Lanes};
 use crate::registers::Register;
 use crate::spec::{IIDR_VALUE, PIDR2_VALUE, REDISTRIBUTOR_SIZE, RedistributorType, SGI_FRAME, Waker, gicr};
-use crate::{VcpuId, Version, Vgic};
+use crate::{VcpuId, VcpuSet, Version, Vgic};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// A guest reads `width` at `offset` of the 128 KiB of `vcpu`'s redistributor. Any vCPU may.
@@ -21,6 +21,24 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Each offset and width is defined, as for [`distributor_write`](Self::distributor_write). Version 2 has none: ignored.
     pub fn redistributor_write(&mut self, vcpu: VcpuId, offset: u32, width: Width, value: u64) {
         lanes::write(offset, width, value, |at, lanes| self.set_redistributor_word(vcpu, at, lanes));
+    }
+
+    /// Whether `vcpu` has interrupts in its list registers whose pending or active state is read at `offset` of its redistributor: as
+    /// [`distributor_holders`](Self::distributor_holders), for another vCPU that reads there. Empty or `vcpu` alone.
+    #[must_use]
+    pub fn redistributor_holders(&self, vcpu: VcpuId, offset: u32, width: Width) -> VcpuSet {
+        let resident = self.vcpus.get(vcpu.index()).map_or(0, |vcpu| vcpu.bank.resident);
+        let mut holders = VcpuSet::EMPTY;
+        lanes::read(offset, width, |at| {
+            if let (Version::V3, SGI_FRAME..REDISTRIBUTOR_SIZE, Some((0, register))) = (self.version, at, Register::at(at & !SGI_FRAME))
+                && resident != 0
+                && register.is_pending_or_active()
+            {
+                holders = VcpuSet::EMPTY.with(vcpu);
+            }
+            0
+        });
+        holders
     }
 
     fn redistributor_word(&self, vcpu: VcpuId, offset: u32) -> u32 {

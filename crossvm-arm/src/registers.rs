@@ -54,6 +54,11 @@ impl Register {
         })
     }
 
+    /// Whether it tells what list registers know better while a vCPU runs.
+    pub(crate) const fn is_pending_or_active(self) -> bool {
+        matches!(self, Self::SetPending | Self::ClearPending | Self::SetActive | Self::ClearActive)
+    }
+
     /// Reads the register.
     pub(crate) fn read(self, bank: &Bank) -> u32 {
         match self {

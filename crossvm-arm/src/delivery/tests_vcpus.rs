@@ -370,3 +370,32 @@ fn a_vcpu_that_is_reset_gives_its_physical_interrupts_back() {
     let absent = crate::VcpuId::new(3).unwrap();
     assert_eq!(gic.reset_vcpu(absent), Err(crate::Error::NoSuchVcpu { index: 3, count: 3 }));
 }
+
+#[test]
+fn it_is_told_whose_list_registers_know_better_what_is_read() {
+    let holders = |gic: &Gic, by, offset| gic.distributor_holders(by, offset, Width::U32);
+    for mut gic in [booted(), booted_v2()] {
+        let mut registers = Registers::<4>::new();
+        raise(&mut gic, 40);
+        assert_eq!(holders(&gic, SECOND, 0x304), VcpuSet::EMPTY, "nothing is loaded");
+        gic.load(FIRST, &mut registers);
+        for offset in [0x204, 0x284, 0x304, 0x384] {
+            assert_eq!(holders(&gic, SECOND, offset), VcpuSet::EMPTY.with(FIRST), "{offset:#x}");
+            assert_eq!(holders(&gic, FIRST, offset), VcpuSet::EMPTY, "who asks is saved");
+        }
+        assert_eq!(gic.distributor_holders(SECOND, 0x301, Width::U64), VcpuSet::EMPTY.with(FIRST), "one word of three");
+        // Other registers, other interrupts, other widths.
+        for offset in [0x104, 0x208, 0x300, 0x308, 0x428, 0xc08, 0x1304] {
+            assert_eq!(holders(&gic, SECOND, offset), VcpuSet::EMPTY, "{offset:#x}");
+        }
+        gic.save(FIRST, &mut registers);
+        assert_eq!(holders(&gic, SECOND, 0x304), VcpuSet::EMPTY);
+    }
+    let (mut gic, mut registers) = (booted(), Registers::<4>::new());
+    gic.set_ppi_level(SECOND, TIMER, Level::High).unwrap();
+    gic.load(SECOND, &mut registers);
+    assert_eq!(gic.redistributor_holders(SECOND, 0x1_0300, Width::U32), VcpuSet::EMPTY.with(SECOND));
+    for (vcpu, offset) in [(FIRST, 0x1_0300), (SECOND, 0x300), (SECOND, 0x1_0100), (SECOND, 0x1_0304)] {
+        assert_eq!(gic.redistributor_holders(vcpu, offset, Width::U32), VcpuSet::EMPTY, "{offset:#x}");
+    }
+}

@@ -343,9 +343,13 @@ mod tests {
         gic.set_spi_level(spi(40), crossvm_core::Level::High).unwrap();
         // The second has not been seen with its group enabled.
         assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(THIRD));
-        let mut first = Registers::<4>::new();
-        gic.load(FIRST, &mut first);
-        assert_eq!(first.contents(), []);
+        // The first is no target, and need not be asked when it enables its group. The second is.
+        for (vcpu, asked) in [(FIRST, false), (SECOND, true)] {
+            let mut registers = Registers::<4>::new();
+            registers.machine = crate::spec::MachineControl::new();
+            gic.load(vcpu, &mut registers);
+            assert_eq!((registers.contents(), registers.control.group0_enabled()), (std::vec![], asked));
+        }
         gic.load(THIRD, &mut third);
         assert_eq!(third.contents(), [(40, State::Pending)]);
         // No target at all.

@@ -8,7 +8,7 @@ use crossvm_core::Width;
 use crate::lanes::{self, Lanes};
 use crate::registers::Register;
 use crate::vgic::Groups;
-use crate::{VcpuId, Version, Vgic};
+use crate::{VcpuId, VcpuSet, Version, Vgic};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// `vcpu` reads `width` at `offset` of the distributor: 4 KiB in version 2, 64 KiB in version 3.
@@ -33,6 +33,25 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
             Version::V2 => self.set_word_v2(vcpu, at, lanes),
             Version::V3 => self.set_word_v3(at, lanes),
         });
+    }
+
+    /// The vCPUs other than `vcpu` that have SPIs in their list registers whose pending or active state is read at `offset`: while they
+    /// run, only hardware knows whether the guest has acknowledged or ended these. Otherwise there is none.
+    ///
+    /// For an exact answer, the VMM interrupts them, and reads once they are saved and before they are loaded again. A read without that
+    /// tells what was known at their last exit. Writes need nothing of the kind: what they change takes effect at the next save.
+    #[must_use]
+    pub fn distributor_holders(&self, vcpu: VcpuId, offset: u32, width: Width) -> VcpuSet {
+        let mut holders = VcpuSet::EMPTY;
+        lanes::read(offset, width, |at| {
+            if let Some((word, register)) = Register::at(at)
+                && let Some(spi) = self.spi(word).filter(|_| register.is_pending_or_active())
+            {
+                holders = VcpuId::first(VCPUS).filter(|vcpu| spi.held_by(*vcpu) & spi.bank.resident != 0).fold(holders, VcpuSet::with);
+            }
+            0
+        });
+        holders.without(vcpu)
     }
 
     /// The groups that `GICD_CTLR` forwards.

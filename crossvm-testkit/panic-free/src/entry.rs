@@ -135,6 +135,7 @@ fn interrupts(gic: &mut Vgic<2, 2>) {
     gic.write_sgi0r(vcpu, black_box(0));
     gic.write_asgi1r(vcpu, black_box(0));
     gic.write_dir(vcpu, black_box(0));
+    black_box((gic.distributor_holders(vcpu, black_box(0), width()), gic.redistributor_holders(vcpu, black_box(0), width())));
     black_box(gic.cpu_interface_read(vcpu, black_box(0), width()));
     gic.cpu_interface_write(vcpu, black_box(0), width(), black_box(0));
     black_box(gic.message_frame_read(black_box(0), width()));
