@@ -223,6 +223,19 @@ fn what_a_platform_lacks_is_told() {
 }
 
 #[test]
+fn event_registers_and_message_tables_take_addresses_too() {
+    let fits = |profile: &str, end: u64| {
+        let vm = |name: &str| format!("[vm.{name}]\nkernel = {{ debian = \"6.1\" }}\nprofile = \"{profile}\"\n");
+        let wire = "[[connection]]\nname = \"x\"\nbetween = [\"a\", \"b\"]\nsize = \"8 KiB\"\n";
+        let source = Source::new("m.toml", &(vm("a") + &vm("b") + wire));
+        let limits = Limits { low_window: 0x1000_0000..end, ..limits() };
+        Manifest::parse(&source).unwrap().check_limits(&source, &limits).is_ok()
+    };
+    assert!(fits("extended", 0x1000_4000) && !fits("extended", 0x1000_3000));
+    assert!(fits("reference", 0x1000_3000) && !fits("reference", 0x1000_2000));
+}
+
+#[test]
 fn diagnostics_are_data_too() {
     let source = Source::new("m.toml", "[vm.a]\nkernel = { debian = \"6.1\" }\nvcpu = 2\n");
     let told = Manifest::parse(&source).unwrap_err();

@@ -87,7 +87,7 @@ fn duplicate(found: &mut Collector<'_>, root: &DeTable<'_>, at: &Range<usize>) {
         let message = format!("`{word}` is a list here, and a single table elsewhere");
         let help =
             format!("write all of them as `[[{word}]]`, or all as `[{word}.NAME]`: connections are a list, VMs and components have names");
-        found.report(Kind::DuplicateKey, at, message, "one more of a list", help);
+        found.report(Kind::DuplicateKey, at, message, "this makes it a list", help);
         return;
     }
     let (message, first) = if line.starts_with('[') {

@@ -46,9 +46,15 @@ mod tests {
     #[test]
     fn misspellings_find_what_was_meant_and_nothing_else() {
         let keys = ["kernel", "initrd", "command-line", "memory", "vcpus"];
-        for (word, near) in
-            [("memmory", "memory"), ("command_line", "command-line"), ("vcpu", "vcpus"), ("Kernel", "kernel"), ("inird", "initrd")]
-        {
+        for (word, near) in [
+            ("memmory", "memory"),
+            ("command_line", "command-line"),
+            ("vcpu", "vcpus"),
+            ("Kernel", "kernel"),
+            ("inird", "initrd"),
+            ("VCPUS", "vcpus"),
+            ("COMMAND_LINE", "command-line"),
+        ] {
             assert_eq!(meant(word, keys), Some(near));
         }
         for word in ["disk", "x", "", "cmdline"] {
