@@ -111,6 +111,39 @@
 //! # Ok::<(), crossvm_arm::Error>(())
 //! ```
 //!
+//! The same with version 2: [`Gich`] needs only to be told how to reach the frame `GICH`, and SPIs 64 to 95 are for messages.
+//!
+//! ```
+//! use crossvm_arm::{Gich, GichFrame, ListRegisters, Messages, Spi, SpiRange, VcpuId, Version, Vgic};
+//! use crossvm_core::{GuestAddr, Message, Width};
+//!
+//! // On bare metal: volatile loads and stores of device memory. Here: memory, with four list registers.
+//! struct Frame([u32; 0x44]);
+//!
+//! impl GichFrame for Frame {
+//!     fn read(&self, offset: u32) -> u32 { if offset == 0x4 { 3 } else { self.0[offset as usize / 4] } }
+//!     fn write(&mut self, offset: u32, value: u32) { self.0[offset as usize / 4] = value; }
+//! }
+//!
+//! let messages = Messages::new(GuestAddr::new(0x0802_0000), SpiRange::new(Spi::new(64).unwrap(), 32).unwrap());
+//! let mut gic = Vgic::<2, 2>::with_version(Version::V2).with_messages(messages)?;
+//! let (first, second) = (VcpuId::new(0).unwrap(), VcpuId::new(1).unwrap());
+//! let mut registers = Gich::new(Frame([0; 0x44]));
+//!
+//! // The guest's driver has SPI 70 as an edge, enabled, to the first vCPU. Then a device sends its message.
+//! gic.distributor_write(first, 0x000, Width::U32, 1);
+//! gic.distributor_write(first, 0xc11, Width::U8, 0b10 << 4);
+//! gic.distributor_write(first, 0x108, Width::U32, 1 << 6);
+//! gic.deliver_message(Message { address: 0x0802_0040, data: 70 });
+//! // And the second vCPU sends SGI 3 to the first.
+//! gic.distributor_write(second, 0xf00, Width::U32, 0b01 << 16 | 3);
+//!
+//! gic.load(first, &mut registers);
+//! assert_eq!((registers.read(0).virtual_intid(), registers.read(0).physical_intid()), (3, 1), "sent by vCPU 1");
+//! assert_eq!(registers.read(1).virtual_intid(), 70);
+//! # Ok::<(), crossvm_arm::Error>(())
+//! ```
+//!
 //! # The rooms
 //!
 //! | to find | look in |
