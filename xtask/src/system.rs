@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use crossvm_manifest::{
-    Component, ComponentKind, Connection, Dataport, Device, End, Image, Interrupt, MAX_COMMAND_LINE, MAX_DATAPORTS, Peer, Reboot, Rights,
-    Topology, Vm, Width, text,
+    Component, ComponentKind, Connection, Dataport, Device, End, Image, Interrupt, MAX_COMMAND_LINE, MAX_DATAPORTS, Peer, Problem, Reboot,
+    Rights, Topology, Vm, Width, text,
 };
 
 /// Guest RAM where nothing else is said.
@@ -147,40 +147,32 @@ impl System {
     }
 
     /// A problem with names in place of positions.
-    fn explain(&self, problem: crossvm_manifest::Problem) -> String {
-        use crossvm_manifest::{NameRule, Problem};
-        let connection = |index: usize| {
-            self.connections.get(index).map_or_else(|| index.to_string(), |connection| format!("`{}`", connection.name.escape_debug()))
+    fn explain(&self, problem: Problem) -> String {
+        let text = problem.to_string();
+        let vm = |index: usize| self.vms.get(index).map(|vm| format!("VM `{}`", vm.name.escape_debug()));
+        let component = |index: usize| self.components.get(index).map(|component| format!("component `{}`", component.name.escape_debug()));
+        let subject = match problem {
+            Problem::PeerName { peer: Peer::Vm(index) } => vm(index.into()),
+            Problem::PeerName { peer: Peer::Component(index) } => component(index.into()),
+            Problem::Memory { vm: index } | Problem::Vcpus { vm: index } | Problem::BusFull { vm: index } => vm(index),
+            Problem::ConnectionName { connection }
+            | Problem::SameConnectionName { connection }
+            | Problem::Size { connection, .. }
+            | Problem::TooLarge { connection, .. }
+            | Problem::Registers { connection }
+            | Problem::NobodyWrites { connection, .. }
+            | Problem::ComponentNeeds { connection, .. }
+            | Problem::UnknownPeer { connection }
+            | Problem::Loop { connection }
+            | Problem::NoVm { connection } => {
+                self.connections.get(connection).map(|connection| format!("connection `{}`", connection.name.escape_debug()))
+            }
+            _ => None,
         };
-        match problem {
-            Problem::PeerName { peer: Peer::Vm(index) } => {
-                let name = self.vms.get(usize::from(index)).map_or("?", |vm| vm.name.as_str());
-                format!("VM `{}`: {}", name.escape_debug(), NameRule::Peer)
-            }
-            Problem::PeerName { peer: Peer::Component(index) } => {
-                let name = self.components.get(usize::from(index)).map_or("?", |component| component.name.as_str());
-                format!("component `{}`: {}", name.escape_debug(), NameRule::Peer)
-            }
-            Problem::ConnectionName { connection: index } => format!("connection {}: {}", connection(index), NameRule::Connection),
-            Problem::Memory { vm } => {
-                let name = self.vms.get(vm).map_or("?", |vm| vm.name.as_str());
-                format!("VM `{name}`: the memory must be a positive multiple of 2 MiB")
-            }
-            Problem::Vcpus { vm } => {
-                let name = self.vms.get(vm).map_or("?", |vm| vm.name.as_str());
-                format!("VM `{name}`: it must have 1 to {} vCPUs", crossvm_manifest::MAX_VCPUS)
-            }
-            Problem::Size { connection: index, .. } => {
-                format!("connection {}: the size of a dataport must be a positive multiple of 4 KiB", connection(index))
-            }
-            Problem::Loop { connection: index } => format!("connection {}: both ends are the same", connection(index)),
-            Problem::NoVm { connection: index } => {
-                format!("connection {}: neither end is a VM; one must be, components only answer VMs", connection(index))
-            }
-            Problem::SameConnectionName { connection: index } => {
-                format!("connection {}: one of its ends has another connection of this name", connection(index))
-            }
-            other => other.to_string(),
+        // What has a subject begins with it: "connection 3: …".
+        match (subject, text.split_once(": ")) {
+            (Some(subject), Some((_, rest))) => format!("{subject}: {rest}"),
+            _ => text,
         }
     }
 }
@@ -236,8 +228,17 @@ mod tests {
         let unknown = error(|system| system.connections[0].ends[0].peer = "c".to_owned());
         assert_eq!(unknown, "connection `wire`: `c` is neither a VM nor a component; there are: a, b, mirror");
         assert!(error(|system| system.vms[1].memory = 5).contains("VM `b`: the memory"));
+        let read_only = error(|system| system.connections[0].dataports[0].rights = [Rights::Read; 2]);
+        assert_eq!(read_only, "connection `wire`: neither end may write to dataport 0; one must");
+        let needs = error(|system| system.components[0].kind = ComponentKind::Digest);
+        assert!(needs.starts_with("connection `wire`: a component of kind `digest` must have a dataport 1"), "{needs}");
+        let own = |system: &mut System| {
+            system.connections = (0..32).map(|number| ConnectionSpec::new(&number.to_string(), ["a", "b"], 4096)).collect();
+            system.connections.iter_mut().for_each(|connection| connection.ends[1].interrupt = Some(Interrupt::Own));
+        };
+        assert!(error(own).starts_with("VM `b`: too many connections"));
         assert_eq!(error(|system| system.vms[1].vcpus = 9), "VM `b`: it must have 1 to 8 vCPUs");
-        assert!(error(|system| system.connections[0].dataports[0].size = 5).contains("connection `wire`: the size of a dataport"));
+        assert!(error(|system| system.connections[0].dataports[0].size = 5).contains("connection `wire`: the size of dataport 0 must be"));
         assert!(error(|system| system.connections[0].ends[1].peer = "b".to_owned()).contains("both ends"));
         assert!(error(|system| system.vms[0].command_line = "x".repeat(2000)).contains("2000 bytes; at most 1024"));
         let twice = error(|system| {
