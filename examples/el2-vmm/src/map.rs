@@ -14,9 +14,13 @@ const fn range(start: u64, size: u64) -> GuestRange {
 
 /// The interrupt controller's distributor (GICD).
 pub const DISTRIBUTOR: GuestRange = range(0x0800_0000, 0x1_0000);
+/// GICv2: the CPU interface (GICC). Its first page is the physical virtual CPU interface, without exits; its second one traps.
+pub const CPU_INTERFACE: GuestRange = range(0x0801_0000, 0x2000);
+/// GICv2: the frame that takes messages.
+pub const MESSAGE_FRAME: GuestRange = range(0x0802_0000, 0x1000);
 /// Size of one redistributor (GICR): two frames of 64 KiB.
 pub const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
-/// The redistributors of up to [`VCPUS`] vCPUs.
+/// GICv3: the redistributors of up to [`VCPUS`] vCPUs.
 pub const REDISTRIBUTORS: GuestRange = range(0x080a_0000, REDISTRIBUTOR_BYTES * VCPUS as u64);
 /// The serial port.
 pub const UART: GuestRange = range(0x0900_0000, crate::uart::spec::SIZE);
@@ -37,7 +41,11 @@ pub const MAX_RAM: u64 = PCI_HIGH_WINDOW.start().get() - RAM_BASE.get();
 /// Most vCPUs of a VM.
 pub const VCPUS: usize = crossvm_arm::VcpuId::MAX;
 /// Words of 32 shared interrupts.
-pub const SPI_WORDS: usize = 2;
+pub const SPI_WORDS: usize = 4;
+/// First of the shared interrupts that messages raise: SPI 64.
+pub const FIRST_MESSAGE_IRQ: u32 = 96;
+/// How many interrupts there are for messages: one for each connection.
+pub const MESSAGE_IRQS: u16 = 64;
 /// The serial port's interrupt: SPI 1.
 pub const UART_IRQ: Irq = Irq::new(33);
 /// First of the interrupts that connections get: SPI 3.

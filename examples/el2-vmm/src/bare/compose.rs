@@ -13,13 +13,12 @@ use crossvm_manifest::{Peer, Topology};
 use el2_vmm::components::{Component, Port, Seat};
 use el2_vmm::config::{self, ConfigError, Dataports, OwnEnd};
 use el2_vmm::dataport::SharedMemory;
-use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
+use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostGic, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
 use el2_vmm::mail::{Mailbox, Notify};
-use el2_vmm::vm::Resources;
+use el2_vmm::vm::{GuestGic, Resources};
 use spin::{Mutex, Once};
 
 use super::cache;
-use super::gic::Redistributors;
 use super::hardware::Hardware;
 use super::image;
 use super::system::{Guest, Launch, System};
@@ -71,7 +70,7 @@ pub(super) unsafe fn loaded(range: HostRange) -> &'static [u8] {
 }
 
 /// Composes the system for `machine`.
-pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Result<System, ComposeError> {
+pub(super) fn compose(machine: Machine) -> Result<System, ComposeError> {
     let blob = config::locate_topology(&machine.boot_arguments)?;
     if !machine.ram.iter().any(|ram| ram.covers(blob)) {
         return Err(ConfigError::NotInRam(blob).into());
@@ -98,6 +97,10 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
     let mailboxes = Mailboxes::new(topology);
     let seats = seats(topology, &mailboxes, dataports);
 
+    let gic = match machine.gic {
+        HostGic::V2 { virtual_interface, .. } => GuestGic::V2 { virtual_interface },
+        HostGic::V3 { .. } => GuestGic::V3,
+    };
     let mut guests = Vec::new();
     for (number, (vm, mailbox)) in (0..).zip(topology.vms.iter().zip(&mailboxes.vms)) {
         let device = config::device(vm.device);
@@ -108,7 +111,7 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
         let (pages, ram) = unsafe { (PhysicalMemory::new(pages), PhysicalMemory::new(ram)) };
         let cpus = config::cpus(topology, number);
         let (name, on_reboot, pages) = (vm.name.clone(), vm.on_reboot, PagePool::new(pages));
-        let resources = Resources { name, cpus, mailbox, on_reboot, device, pages, platform: Hardware };
+        let resources = Resources { name, cpus, mailbox, on_reboot, device, gic, pages, platform: Hardware };
         guests.push(Guest {
             launch: Mutex::new(Some(Launch { resources, dataports })),
             vm: Once::new(),
@@ -117,7 +120,7 @@ pub(super) fn compose(machine: Machine, redistributors: Redistributors) -> Resul
         });
     }
     let running = AtomicUsize::new(guests.len());
-    Ok(System { machine, topology, redistributors, mailboxes: mailboxes.vms, seats, guests, running })
+    Ok(System { machine, topology, mailboxes: mailboxes.vms, seats, guests, running })
 }
 
 /// The machine's RAM without the device tree, the VMM, the topology and the images.

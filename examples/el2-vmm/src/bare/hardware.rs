@@ -27,6 +27,11 @@ pub(super) fn set_current_cpu(cpu: CpuId, mpidr: Mpidr) {
     unsafe { write_register!("tpidr_el2", u64::from(cpu.get())) };
 }
 
+/// The affinity of a CPU that runs.
+pub(super) fn affinity(cpu: CpuId) -> Mpidr {
+    Mpidr::new(AFFINITIES.get(usize::from(cpu.get())).map_or(0, |affinity| affinity.load(Ordering::Acquire)))
+}
+
 /// The CPU that executes this.
 pub(super) fn current_cpu() -> CpuId {
     CpuId::new(u8::try_from(read_register!("tpidr_el2")).unwrap_or(0))
@@ -64,10 +69,8 @@ impl Platform for Hardware {
 
     fn kick(&self, cpu: CpuId) {
         // This CPU is in the VMM and looks for mail before it enters its guest.
-        if cpu != current_cpu()
-            && let Some(affinity) = AFFINITIES.get(usize::from(cpu.get()))
-        {
-            gic::send_kick(Mpidr::new(affinity.load(Ordering::Acquire)));
+        if cpu != current_cpu() {
+            gic::send_kick(cpu);
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) fn install(machine: &Machine) -> Result<HostAddr, MapError> {
         let range = range.widened(PAGE).ok_or(MapError::Misaligned)?;
         tables.map(range.start().get(), range.start(), range.size(), attributes.into())
     };
-    for device in [machine.distributor, machine.redistributors, machine.uart] {
+    for device in machine.gic.registers().chain([machine.uart]) {
         map(device, El2Attributes::Device)?;
     }
     let image = image::all().ok_or(MapError::OutOfRange)?;

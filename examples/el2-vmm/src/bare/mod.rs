@@ -87,16 +87,12 @@ fn boot() -> Result<&'static System, BootError> {
     let tables = map::install(&machine).map_err(BootError::Map)?;
     // SAFETY: the final map is in force, and this is the one call.
     unsafe { heap::start() };
-    // SAFETY: the map just installed has these ranges as Device memory, and none of the devices accesses memory by itself.
-    let (distributor, redistributors) = unsafe {
+    // SAFETY: the map just installed has these ranges as Device memory, and neither device accesses memory by itself.
+    unsafe {
         console::open(machine.uart);
-        (gic::Distributor::new(machine.distributor), gic::Redistributors::new(machine.redistributors))
-    };
-    distributor.start();
-    if let Some(cpu) = machine.cpus.first() {
-        distributor.enable(machine.uart_interrupt, cpu.mpidr);
+        gic::start(machine.gic);
     }
-    let system = compose::compose(machine, redistributors).map_err(BootError::Compose)?;
+    let system = compose::compose(machine).map_err(BootError::Compose)?;
     let system = SYSTEM.call_once(|| system);
     let (vms, connections) = (system.topology.vms.len(), system.topology.connections.len());
     let version = env!("CARGO_PKG_VERSION");
@@ -129,9 +125,11 @@ fn wake(cpu: Cpu, tables: HostAddr) -> Result<(), BootError> {
 
 fn run_cpu(system: &'static System, cpu: CpuId) -> ! {
     let mpidr = Mpidr::new(read_register!("mpidr_el1"));
-    gic::enable_interface();
-    if system.redistributors.start(mpidr).is_none() {
+    if gic::enable_interface(cpu, mpidr).is_none() {
         Hardware.print(Text::Vmm(format_args!("CPU {cpu} has no redistributor: its VM gets no interrupts")));
+    }
+    if cpu == CpuId::BOOT {
+        gic::enable(system.machine.uart_interrupt, cpu, mpidr);
     }
     // As many CPUs are woken as there are vCPUs, at least the first.
     match config::places(system.topology).find(|(number, _)| *number == cpu) {

@@ -37,13 +37,14 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
             break vm;
         }
         wait();
-        serve_interrupts(system);
+        serve_interrupts(system).end();
     };
     let tables = vm.lock().tables();
     // VMID 0 stays unused.
     // SAFETY: the tables map the VM's RAM and its dataports.
     unsafe { el1::prepare(tables, u16::from(place.vm) + 1, place.vcpu) };
-    let mut cpu = Cpu { system, guest, place, vm, vcpu: Vcpu::new(place.vcpu), list_registers: gic::ListRegisters::new() };
+    let mut cpu =
+        Cpu { system, guest, place, vm, vcpu: Vcpu::new(place.vcpu), list_registers: gic::ListRegisters::new(), timer: gic::Timer::new() };
     loop {
         cpu.step();
     }
@@ -53,7 +54,7 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
 fn rest(system: &System) -> ! {
     loop {
         wait();
-        serve_interrupts(system);
+        serve_interrupts(system).end();
     }
 }
 
@@ -71,16 +72,30 @@ struct Cpu {
     vm: &'static TicketMutex<alloc::boxed::Box<Vm<Hardware>>>,
     vcpu: Vcpu,
     list_registers: gic::ListRegisters,
+    timer: gic::Timer,
 }
 
 extern crate alloc;
 
-/// An interrupt that the VM must be told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ForGuest {
-    Nothing,
-    /// The virtual timer's: to be deactivated by the guest's end of interrupt.
-    Timer,
+/// Interrupts that have come, are active still, and come again once they are deactivated, if what asserts them has not been dealt with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Active {
+    /// The virtual timer's.
+    timer: bool,
+    /// The list registers': until they are saved.
+    maintenance: bool,
+}
+
+impl Active {
+    /// Deactivates them, on a CPU whose guest does not run.
+    fn end(self) {
+        if self.timer {
+            gic::deactivate(gic::VIRTUAL_TIMER);
+        }
+        if self.maintenance {
+            gic::deactivate(gic::MAINTENANCE);
+        }
+    }
 }
 
 impl Cpu {
@@ -93,14 +108,13 @@ impl Cpu {
                 // SAFETY: this CPU is not in the guest.
                 unsafe { el1::reset(epoch) };
                 gic::reset_virtual_interface();
+                self.timer.quiet();
             }
             Next::Wait => {
                 // Off: its timer must not interrupt for ever.
                 el1::stop_timer();
                 wait();
-                if serve_interrupts(self.system) == ForGuest::Timer {
-                    gic::deactivate(gic::VIRTUAL_TIMER);
-                }
+                serve_interrupts(self.system).end();
             }
             Next::Finish(End::Stop(reason)) => self.stop(reason),
             Next::Finish(End::Reboot) => self.reboot(),
@@ -109,14 +123,17 @@ impl Cpu {
 
     fn next(&mut self) -> Next {
         let mut vm = self.vm.lock();
-        let next = vm.next(&mut self.vcpu);
+        let (next, kicks) = vm.next(&mut self.vcpu);
         let interrupts = vm.interrupts();
         while let Some(physical) = interrupts.take_deactivation(self.vcpu.id) {
             gic::deactivate(physical.number());
         }
         if next == Next::Enter {
             interrupts.load(self.vcpu.id, &mut self.list_registers);
+            self.list_registers.publish();
         }
+        drop(vm);
+        kicks.send(Hardware);
         next
     }
 
@@ -130,15 +147,22 @@ impl Cpu {
             Left::SystemError => Some(Trap { syndrome, far: read_register!("far_el2"), hpfar: read_register!("hpfar_el2") }),
             Left::Interrupt => None,
         };
-        let interrupt = if left == Left::Interrupt { serve_interrupts(self.system) } else { ForGuest::Nothing };
+        let active = if left == Left::Interrupt { serve_interrupts(self.system) } else { Active::default() };
+        if active.timer {
+            self.timer.fired();
+        }
         let flow = {
             let mut vm = self.vm.lock();
             let vcpu = &mut self.vcpu;
             vm.interrupts().save(vcpu.id, &mut self.list_registers);
+            if active.maintenance {
+                gic::deactivate(gic::MAINTENANCE);
+            }
             if !el1::timer_asserts() {
                 vm.timer_quiet(vcpu);
+                self.timer.quiet();
             }
-            if interrupt == ForGuest::Timer {
+            if active.timer {
                 vm.timer_fired(vcpu);
             }
             match (left, trap) {
@@ -185,21 +209,23 @@ fn trap(syndrome: Syndrome) -> Option<Trap> {
     Some(Trap { syndrome, far, hpfar })
 }
 
-/// Serves all physical interrupts that are pending. That of the virtual timer stays active.
-fn serve_interrupts(system: &System) -> ForGuest {
-    let mut for_guest = ForGuest::Nothing;
+/// Serves all physical interrupts that are pending, but for those that it gives back.
+fn serve_interrupts(system: &System) -> Active {
+    let mut active = Active::default();
     while let Some(interrupt) = gic::acknowledge() {
         let intid = interrupt.intid();
-        gic::drop_priority(interrupt);
-        if intid == gic::VIRTUAL_TIMER {
-            for_guest = ForGuest::Timer;
-            continue;
+        interrupt.drop_priority();
+        match intid {
+            gic::VIRTUAL_TIMER => active.timer = true,
+            gic::MAINTENANCE => active.maintenance = true,
+            // The kick has done what it is for: the guest was left.
+            _ => {
+                if intid == system.machine.uart_interrupt {
+                    console::receive(system);
+                }
+                interrupt.deactivate();
+            }
         }
-        // The maintenance interrupt and the kick have done what they are for: the guest was left.
-        if intid == system.machine.uart_interrupt {
-            console::receive(system);
-        }
-        gic::deactivate(intid);
     }
-    for_guest
+    active
 }

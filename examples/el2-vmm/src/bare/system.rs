@@ -16,7 +16,6 @@ use el2_vmm::vm::{Resources, Vm};
 use spin::mutex::TicketMutex;
 use spin::{Mutex, Once};
 
-use super::gic::Redistributors;
 use super::hardware::{self, Hardware};
 
 /// The composed system.
@@ -27,7 +26,6 @@ pub(super) static SYSTEM: Once<System> = Once::new();
 pub(super) struct System {
     pub(super) machine: Machine,
     pub(super) topology: &'static Topology,
-    pub(super) redistributors: Redistributors,
     /// The mailboxes of the VMs, by their number.
     pub(super) mailboxes: Vec<&'static Mailbox>,
     pub(super) seats: Vec<Seat<Hardware>>,

@@ -6,9 +6,10 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use crossvm_arm::Version;
 use crossvm_core::{GuestRange, Irq};
 use crossvm_pci::PciBus;
-use crossvm_pci::fdt::{InterruptParent, bridge_node};
+use crossvm_pci::fdt::{InterruptParent, MessageController, bridge_node};
 use vm_fdt::{Error, FdtWriter};
 
 use super::SEED_BYTES;
@@ -16,6 +17,7 @@ use crate::map;
 
 const GIC_PHANDLE: u32 = 1;
 const CLOCK_PHANDLE: u32 = 2;
+const MESSAGE_FRAME_PHANDLE: u32 = 3;
 /// Interrupt types and flags of the GIC's binding.
 const SPI: u32 = 0;
 const PPI: u32 = 1;
@@ -36,6 +38,8 @@ pub struct Description<'a, const F: usize> {
     pub initrd: Option<GuestRange>,
     /// Random bytes, different at each boot; `None` where the VMM has none.
     pub seed: Option<&'a [u8; SEED_BYTES]>,
+    /// Version of the interrupt controller.
+    pub gic: Version,
     /// The bus with its connections.
     pub bus: &'a PciBus<F>,
 }
@@ -57,10 +61,15 @@ pub fn device_tree<const F: usize>(guest: &Description<'_, F>) -> Result<Vec<u8>
     cpus(&mut fdt, guest.vcpus)?;
     firmware(&mut fdt)?;
     timer(&mut fdt)?;
-    interrupt_controller(&mut fdt)?;
+    interrupt_controller(&mut fdt, guest.gic)?;
     serial_port(&mut fdt)?;
-    let parent = InterruptParent { phandle: GIC_PHANDLE, address_cells: 0, specifier };
-    bridge_node(&mut fdt, guest.bus, map::ECAM, parent, None)?;
+    // The node of a GICv2 has a frame below it, and so addresses of its own.
+    let (address_cells, messages) = match guest.gic {
+        Version::V2 => (2, MESSAGE_FRAME_PHANDLE),
+        Version::V3 => (0, GIC_PHANDLE),
+    };
+    let parent = InterruptParent { phandle: GIC_PHANDLE, address_cells, specifier };
+    bridge_node(&mut fdt, guest.bus, map::ECAM, parent, Some(MessageController { phandle: messages }))?;
     fdt.end_node(root)?;
     fdt.finish()
 }
@@ -124,15 +133,40 @@ fn timer(fdt: &mut FdtWriter) -> Result<(), Error> {
     fdt.end_node(node)
 }
 
-fn interrupt_controller(fdt: &mut FdtWriter) -> Result<(), Error> {
+fn interrupt_controller(fdt: &mut FdtWriter, version: Version) -> Result<(), Error> {
     let node = fdt.begin_node(&format!("intc@{:x}", map::DISTRIBUTOR.start()))?;
-    fdt.property_string("compatible", "arm,gic-v3")?;
     fdt.property_null("interrupt-controller")?;
     fdt.property_u32("#interrupt-cells", 3)?;
-    let frames = [map::DISTRIBUTOR, map::REDISTRIBUTORS];
-    let reg: Vec<u64> = frames.iter().flat_map(|range| [range.start().get(), range.size()]).collect();
-    fdt.property_array_u64("reg", &reg)?;
     fdt.property_phandle(GIC_PHANDLE)?;
+    let frames = |frames: [GuestRange; 2]| frames.iter().flat_map(|range| [range.start().get(), range.size()]).collect::<Vec<_>>();
+    match version {
+        Version::V3 => {
+            fdt.property_string("compatible", "arm,gic-v3")?;
+            fdt.property_array_u64("reg", &frames([map::DISTRIBUTOR, map::REDISTRIBUTORS]))?;
+            fdt.property_null("msi-controller")?;
+            fdt.property_array_u32("mbi-ranges", &[map::FIRST_MESSAGE_IRQ, map::MESSAGE_IRQS.into()])?;
+        }
+        Version::V2 => {
+            fdt.property_string("compatible", "arm,cortex-a15-gic")?;
+            fdt.property_array_u64("reg", &frames([map::DISTRIBUTOR, map::CPU_INTERFACE]))?;
+            fdt.property_u32("#address-cells", 2)?;
+            fdt.property_u32("#size-cells", 2)?;
+            fdt.property_null("ranges")?;
+            message_frame(fdt)?;
+        }
+    }
+    fdt.end_node(node)
+}
+
+fn message_frame(fdt: &mut FdtWriter) -> Result<(), Error> {
+    let frame = map::MESSAGE_FRAME;
+    let node = fdt.begin_node(&format!("v2m@{:x}", frame.start()))?;
+    fdt.property_string("compatible", "arm,gic-v2m-frame")?;
+    fdt.property_null("msi-controller")?;
+    fdt.property_array_u64("reg", &[frame.start().get(), frame.size()])?;
+    fdt.property_u32("arm,msi-base-spi", map::FIRST_MESSAGE_IRQ)?;
+    fdt.property_u32("arm,msi-num-spis", map::MESSAGE_IRQS.into())?;
+    fdt.property_phandle(MESSAGE_FRAME_PHANDLE)?;
     fdt.end_node(node)
 }
 
@@ -170,7 +204,8 @@ mod tests {
         let bus: PciBus<4> = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
         let seed = [9; SEED_BYTES];
         let initrd = GuestRange::new(GuestAddr::new(0x4f00_0000), 0x1_2345);
-        let guest = Description { vcpus: 3, ram: 256 << 20, command_line: "crossvm.vm=a quiet", initrd, seed: Some(&seed), bus: &bus };
+        let gic = Version::V3;
+        let guest = Description { vcpus: 3, gic, ram: 256 << 20, command_line: "crossvm.vm=a quiet", initrd, seed: Some(&seed), bus: &bus };
         let bytes = device_tree(&guest).unwrap();
         let tree = fdt::Fdt::new(&bytes).unwrap();
 
@@ -186,6 +221,24 @@ mod tests {
         assert_eq!(reg("/intc@8000000"), 0x0800_0000);
         // The affinities that MPIDR_EL1 has.
         assert_eq!(tree.cpus().map(|cpu| cpu.ids().first()).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(tree.find_node("/intc@8000000").unwrap().property("mbi-ranges").unwrap().value, [0, 0, 0, 96, 0, 0, 0, 64]);
         assert_eq!(tree.find_node("/psci").unwrap().property("method").unwrap().as_str(), Some("hvc"));
+    }
+
+    #[test]
+    fn a_kernel_finds_its_gicv2_and_where_messages_go() {
+        let bus: PciBus<4> = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
+        let guest = Description { vcpus: 1, gic: Version::V2, ram: 64 << 20, command_line: "", initrd: None, seed: None, bus: &bus };
+        let bytes = device_tree(&guest).unwrap();
+        let tree = fdt::Fdt::new(&bytes).unwrap();
+        let gic = tree.find_node("/intc@8000000").unwrap();
+        assert_eq!(gic.compatible().unwrap().first(), "arm,cortex-a15-gic");
+        let frames: Vec<_> = gic.reg().unwrap().map(|region| region.starting_address as u64).collect();
+        assert_eq!(frames, [0x0800_0000, 0x0801_0000]);
+        let frame = tree.find_node("/intc@8000000/v2m@8020000").unwrap();
+        assert_eq!(frame.property("arm,msi-base-spi").unwrap().as_usize(), Some(96));
+        let phandle = frame.property("phandle").unwrap().value;
+        let messages = tree.find_node("/pcie@3f000000").unwrap().property("msi-map").unwrap().value;
+        assert_eq!(&messages[4..8], phandle);
     }
 }

@@ -76,6 +76,43 @@ pub struct Cpu {
     pub mpidr: Mpidr,
 }
 
+/// The physical interrupt controller: where its registers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostGic {
+    /// GICv2 with virtualization.
+    V2 {
+        /// GICD.
+        distributor: HostRange,
+        /// GICC.
+        cpu_interface: HostRange,
+        /// GICH.
+        hypervisor_interface: HostRange,
+        /// GICV.
+        virtual_interface: HostRange,
+    },
+    /// GICv3.
+    V3 {
+        /// GICD.
+        distributor: HostRange,
+        /// GICR, all of them.
+        redistributors: HostRange,
+    },
+}
+
+impl HostGic {
+    /// The registers that the VMM uses itself.
+    pub fn registers(self) -> impl Iterator<Item = HostRange> {
+        match self {
+            Self::V2 { distributor, cpu_interface, hypervisor_interface, .. } => {
+                [Some(distributor), Some(cpu_interface), Some(hypervisor_interface)]
+            }
+            Self::V3 { distributor, redistributors } => [Some(distributor), Some(redistributors), None],
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// What the VMM must know about the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -83,10 +120,8 @@ pub struct Machine {
     pub ram: Vec<HostRange, MAX_RAM>,
     /// The first [`MAX_CPUS`] CPUs.
     pub cpus: Vec<Cpu, MAX_CPUS>,
-    /// The interrupt controller's distributor.
-    pub distributor: HostRange,
-    /// The interrupt controller's redistributors.
-    pub redistributors: HostRange,
+    /// The interrupt controller.
+    pub gic: HostGic,
     /// The serial port: a PL011.
     pub uart: HostRange,
     /// The serial port's shared peripheral interrupt, as an INTID.
@@ -107,8 +142,10 @@ pub enum DescribeError {
     Ram,
     /// No CPU.
     Cpus,
-    /// No GICv3.
+    /// No GICv2 and no GICv3.
     InterruptController,
+    /// A GICv2 without what guests need.
+    NoVirtualInterface,
     /// No PL011 with an interrupt.
     Uart,
     /// The command line is longer than the VMM can keep.
@@ -121,7 +158,8 @@ impl fmt::Display for DescribeError {
             Self::NotATree => "no device tree at the base of RAM: start the VMM as an ELF kernel of QEMU's virt machine",
             Self::Ram => "the device tree names no RAM, or more than 8 ranges",
             Self::Cpus => "the device tree names no CPU",
-            Self::InterruptController => "no GICv3 in the device tree: start QEMU with -M virt,gic-version=3",
+            Self::InterruptController => "no GICv2 or GICv3 in the device tree: start QEMU with -M virt,gic-version=2 or 3",
+            Self::NoVirtualInterface => "the GICv2 has no virtual CPU interface: start QEMU with -M virt,virtualization=on",
             Self::Uart => "no PL011 with an interrupt in the device tree",
             Self::BootArguments => "the VMM's command line is longer than 256 bytes",
         })
@@ -137,7 +175,6 @@ impl Machine {
     /// What is missing.
     pub fn describe(tree: &[u8]) -> Result<Self, DescribeError> {
         let tree = Fdt::new(tree).map_err(|_| DescribeError::NotATree)?;
-        let gic = tree.find_compatible(&["arm,gic-v3"]).ok_or(DescribeError::InterruptController)?;
         let uart = tree.find_compatible(&["arm,pl011"]).ok_or(DescribeError::Uart)?;
         let chosen = tree.find_node("/chosen");
         let arguments = chosen.and_then(|node| node.property("bootargs")).and_then(|property| property.as_str()).unwrap_or("");
@@ -145,14 +182,25 @@ impl Machine {
         Ok(Self {
             ram: ram(&tree)?,
             cpus: cpus(&tree)?,
-            distributor: range(gic, 0).ok_or(DescribeError::InterruptController)?,
-            redistributors: range(gic, 1).ok_or(DescribeError::InterruptController)?,
+            gic: gic(&tree)?,
             uart: range(uart, 0).ok_or(DescribeError::Uart)?,
             uart_interrupt: shared_interrupt(uart).ok_or(DescribeError::Uart)?,
             boot_arguments: String::try_from(arguments).map_err(|_| DescribeError::BootArguments)?,
             seed: Vec::from_slice(seed.get(..64).unwrap_or(seed)).unwrap_or_default(),
         })
     }
+}
+
+fn gic(tree: &Fdt<'_>) -> Result<HostGic, DescribeError> {
+    if let Some(node) = tree.find_compatible(&["arm,gic-v3"]) {
+        let registers = range(node, 0).zip(range(node, 1));
+        let (distributor, redistributors) = registers.ok_or(DescribeError::InterruptController)?;
+        return Ok(HostGic::V3 { distributor, redistributors });
+    }
+    let node = tree.find_compatible(&["arm,cortex-a15-gic", "arm,gic-400"]).ok_or(DescribeError::InterruptController)?;
+    let (distributor, cpu_interface) = range(node, 0).zip(range(node, 1)).ok_or(DescribeError::InterruptController)?;
+    let (hypervisor_interface, virtual_interface) = range(node, 2).zip(range(node, 3)).ok_or(DescribeError::NoVirtualInterface)?;
+    Ok(HostGic::V2 { distributor, cpu_interface, hypervisor_interface, virtual_interface })
 }
 
 fn ram(tree: &Fdt<'_>) -> Result<Vec<HostRange, MAX_RAM>, DescribeError> {
@@ -246,10 +294,34 @@ mod tests {
         let range = |start, size| HostRange::new(HostAddr::new(start), size).unwrap();
         assert_eq!(machine.ram[..], [range(0x4000_0000, 0x4000_0000)]);
         assert_eq!(machine.cpus.iter().map(|cpu| (cpu.id.get(), cpu.mpidr.get())).collect::<List<_>>(), [(0, 0), (1, 1), (2, 0x100)]);
-        assert_eq!((machine.distributor, machine.redistributors), (range(0x0800_0000, 0x1_0000), range(0x080a_0000, 0xf6_0000)));
+        let gic = HostGic::V3 { distributor: range(0x0800_0000, 0x1_0000), redistributors: range(0x080a_0000, 0xf6_0000) };
+        assert_eq!(machine.gic, gic);
         assert_eq!((machine.uart, machine.uart_interrupt), (range(0x0900_0000, 0x1000), 33));
         assert_eq!(machine.boot_arguments, "crossvm.topology=0x42000000,0x100");
         assert_eq!(machine.seed[..], [3; 32]);
+    }
+
+    #[test]
+    fn a_gicv2_is_found_where_it_has_all_of_its_interfaces() {
+        let range = |start| HostRange::new(HostAddr::new(start), 0x1_0000).unwrap();
+        let reg = [0x0800_0000u64, 0x0801_0000, 0x0803_0000, 0x0804_0000];
+        let machine = |count: usize| {
+            let mut fdt = FdtWriter::new().unwrap();
+            let root = fdt.begin_node("").unwrap();
+            fdt.property_u32("#address-cells", 2).unwrap();
+            fdt.property_u32("#size-cells", 2).unwrap();
+            let node = fdt.begin_node("intc@8000000").unwrap();
+            fdt.property_string("compatible", "arm,cortex-a15-gic").unwrap();
+            let reg: List<u64> = reg[..count].iter().flat_map(|start| [*start, 0x1_0000]).collect();
+            fdt.property_array_u64("reg", &reg).unwrap();
+            fdt.end_node(node).unwrap();
+            fdt.end_node(root).unwrap();
+            gic(&Fdt::new(&fdt.finish().unwrap()).unwrap())
+        };
+        let [distributor, cpu_interface, hypervisor_interface, virtual_interface] = reg.map(range);
+        assert_eq!(machine(4), Ok(HostGic::V2 { distributor, cpu_interface, hypervisor_interface, virtual_interface }));
+        assert_eq!(machine(2), Err(DescribeError::NoVirtualInterface));
+        assert_eq!(machine(1), Err(DescribeError::InterruptController));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod free;
 mod physical;
 
 pub use address::{HostAddr, HostRange};
-pub use describe::{Cpu, CpuId, DescribeError, MAX_CPUS, Machine, Mpidr};
+pub use describe::{Cpu, CpuId, DescribeError, HostGic, MAX_CPUS, Machine, Mpidr};
 pub use free::{FreeMemory, OutOfMemory};
 #[cfg(test)]
 pub(crate) use physical::tests;

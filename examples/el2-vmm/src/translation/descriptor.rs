@@ -144,7 +144,7 @@ impl From<El2Attributes> for LeafAttributes {
     }
 }
 
-/// What a guest may do with a range: always Normal, write-back, inner shareable.
+/// What a guest may do with a range. Memory is always Normal, write-back, inner shareable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage2Attributes {
     /// Guest RAM: read, write and execute.
@@ -153,17 +153,21 @@ pub enum Stage2Attributes {
     ReadWrite,
     /// Shared memory: read.
     Read,
+    /// Registers of a physical device: read and write.
+    Device,
 }
 
 impl From<Stage2Attributes> for LeafAttributes {
     fn from(attributes: Stage2Attributes) -> Self {
-        let (write, executable) = match attributes {
-            Stage2Attributes::Ram => (true, true),
-            Stage2Attributes::ReadWrite => (true, false),
-            Stage2Attributes::Read => (false, false),
+        // Normal write-back, or Device-nGnRE.
+        let (write, executable, memory_attribute) = match attributes {
+            Stage2Attributes::Ram => (true, true, 0b1111),
+            Stage2Attributes::ReadWrite => (true, false, 0b1111),
+            Stage2Attributes::Read => (false, false, 0b1111),
+            Stage2Attributes::Device => (true, false, 0b0001),
         };
         let lower = Stage2Lower::new()
-            .with_memory_attribute(0b1111)
+            .with_memory_attribute(memory_attribute)
             .with_read(true)
             .with_write(write)
             .with_shareability(INNER_SHAREABLE)
@@ -187,6 +191,7 @@ mod tests {
         let address = 0x1234_5678_9000;
         assert_eq!(bits(Stage2Attributes::Read, true), xn | address | accessed | inner | 0b01 << 6 | 0b1111 << 2 | 0b11);
         assert_eq!(bits(Stage2Attributes::ReadWrite, true), xn | address | accessed | inner | 0b11 << 6 | 0b1111 << 2 | 0b11);
+        assert_eq!(bits(Stage2Attributes::Device, true), xn | address | accessed | inner | 0b11 << 6 | 0b0001 << 2 | 0b11);
         assert_eq!(bits(Stage2Attributes::Ram, false), address | accessed | inner | 0b11 << 6 | 0b1111 << 2 | 0b01);
         // AP[2] read only, AP[1] RES1, AttrIndx.
         assert_eq!(bits(El2Attributes::Code, true), address | accessed | inner | 1 << 7 | 1 << 6 | 1 << 2 | 0b11);

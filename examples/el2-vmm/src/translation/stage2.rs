@@ -123,10 +123,22 @@ impl<P: Platform> Stage2<P> {
     /// # Errors
     /// [`Stage2Error`] where the range is taken or cannot be mapped.
     pub fn add_ram(&mut self, range: GuestRange, memory: HostRange) -> Result<(), Stage2Error> {
-        self.take(range, GuestRegion::Ram)?;
-        let mapped = self.tables.map(range.start().get(), memory.start(), range.size().min(memory.size()), Stage2Attributes::Ram.into());
+        self.add(range, GuestRegion::Ram, memory, Stage2Attributes::Ram)
+    }
+
+    /// Maps registers of a physical device.
+    ///
+    /// # Errors
+    /// [`Stage2Error`] where the range is taken or cannot be mapped.
+    pub fn add_registers(&mut self, range: GuestRange, registers: HostRange) -> Result<(), Stage2Error> {
+        self.add(range, GuestRegion::Device, registers, Stage2Attributes::Device)
+    }
+
+    fn add(&mut self, range: GuestRange, region: GuestRegion, to: HostRange, attributes: Stage2Attributes) -> Result<(), Stage2Error> {
+        self.take(range, region)?;
+        let mapped = self.tables.map(range.start().get(), to.start(), range.size().min(to.size()), attributes.into());
         if let Err(error) = mapped {
-            self.regions.retain(|region| *region != (range, GuestRegion::Ram));
+            self.regions.retain(|taken| *taken != (range, region));
             return Err(Stage2Error::Map(error));
         }
         self.platform.publish_tables();

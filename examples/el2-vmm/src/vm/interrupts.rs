@@ -1,8 +1,55 @@
-//! The shared interrupts that connections can have.
+//! The guest's interrupt controller, and the shared interrupts that connections can have.
 
-use crossvm_core::{Error, ErrorKind, ErrorType, Irq, IrqAllocator};
+use crossvm_arm::{Messages, Spi, SpiRange, Version, Vgic};
+use crossvm_core::{Error, ErrorKind, ErrorType, GuestAddr, GuestRange, Irq, IrqAllocator};
 
+use super::{ComposeError, Gic};
+use crate::host::HostRange;
 use crate::map;
+use crate::platform::Platform;
+use crate::translation::Stage2;
+
+/// The interrupt controller that the hardware has for a guest: a guest finds the version of the physical one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestGic {
+    /// GICv2.
+    V2 {
+        /// The physical virtual CPU interface (GICV), which the guest gets as its CPU interface.
+        virtual_interface: HostRange,
+    },
+    /// GICv3.
+    V3,
+}
+
+/// A page of registers.
+const PAGE: u64 = 4096;
+
+/// The guest's interrupt controller at power-on, with its registers in the guest's address space.
+pub(super) fn controller<P: Platform>(gic: GuestGic, memory: &mut Stage2<P>) -> Result<Gic, ComposeError<P>> {
+    let interface = map::CPU_INTERFACE;
+    let (version, frame) = match gic {
+        GuestGic::V2 { virtual_interface } => {
+            let page = |start: GuestAddr| GuestRange::new(start, PAGE);
+            let second = interface.start().checked_add(PAGE).and_then(page);
+            if let (Some(first), Some(second)) = (page(interface.start()), second) {
+                memory.add_registers(first, virtual_interface).map_err(ComposeError::Memory)?;
+                memory.add_device(second).map_err(ComposeError::Memory)?;
+            }
+            memory.add_device(map::MESSAGE_FRAME).map_err(ComposeError::Memory)?;
+            (Version::V2, map::MESSAGE_FRAME)
+        }
+        GuestGic::V3 => {
+            memory.add_device(map::REDISTRIBUTORS).map_err(ComposeError::Memory)?;
+            (Version::V3, map::DISTRIBUTOR)
+        }
+    };
+    let spis = Spi::new(map::FIRST_MESSAGE_IRQ).and_then(|first| SpiRange::new(first, map::MESSAGE_IRQS));
+    let gic = Vgic::with_version(version);
+    match spis {
+        Some(spis) => gic.with_messages(Messages::new(frame.start(), spis)).map_err(ComposeError::Gic),
+        None => Ok(gic),
+    }
+}
 
 /// No shared interrupt is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

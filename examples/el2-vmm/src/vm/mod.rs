@@ -24,9 +24,9 @@ mod tests;
 
 use core::fmt;
 
-use crossvm_arm::{PhysicalIntId, Ppi, Vgic};
+use crossvm_arm::{PhysicalIntId, Ppi, Version, Vgic};
 use crossvm_core::device::Name;
-use crossvm_core::{Config, Connection, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts};
+use crossvm_core::{Config, Connection, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Level, Parts};
 use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Reboot};
 use crossvm_pci::{HostBridge, PciBus, PciError};
 use heapless::{String, Vec};
@@ -46,7 +46,7 @@ use crate::vcpu::Vcpu;
 use power::Power;
 
 pub use boot::{Boot, Images};
-pub use interrupts::{NoLine, Spis};
+pub use interrupts::{GuestGic, NoLine, Spis};
 pub use power::{End, Next, StopReason};
 pub use report::Limited;
 pub use serve::{Flow, Trap};
@@ -103,10 +103,26 @@ pub struct Resources<P> {
     pub on_reboot: Reboot,
     /// How its connections look to it.
     pub device: Config,
+    /// The interrupt controller that its hardware has for it.
+    pub gic: GuestGic,
     /// Pages for its translation tables and event registers.
     pub pages: PagePool,
     /// The hardware.
     pub platform: P,
+}
+
+/// CPUs that must ask their VM what to do.
+///
+/// They are kicked once the VM's lock is released: a CPU that is kicked wants the lock at once.
+#[derive(Debug)]
+#[must_use = "a vCPU that is not kicked may miss its interrupt"]
+pub struct Kicks(Vec<CpuId, { map::VCPUS }>);
+
+impl Kicks {
+    /// Kicks them.
+    pub fn send<P: Platform>(self, platform: P) {
+        self.0.into_iter().for_each(|cpu| platform.kick(cpu));
+    }
 }
 
 /// Why a VM could not be composed.
@@ -115,6 +131,8 @@ pub enum ComposeError<P: Platform> {
     Memory(Stage2Error),
     /// The windows of its PCI bus.
     Window(PciError),
+    /// Its interrupt controller.
+    Gic(crossvm_arm::Error),
     /// The name of a connection does not fit its register.
     Name,
     /// A connection has more dataports than a device.
@@ -138,6 +156,7 @@ impl<P: Platform> fmt::Display for ComposeError<P> {
         match self {
             Self::Memory(error) => write!(f, "the guest's address space: {} ({error:?})", crossvm_core::Error::kind(error)),
             Self::Window(error) => error.fmt(f),
+            Self::Gic(error) => error.fmt(f),
             Self::Name => write!(f, "a connection's name does not fit its register"),
             Self::Dataports => write!(f, "a connection has too many dataports"),
             Self::Install(error) => error.fmt(f),
@@ -153,13 +172,14 @@ impl<P: Platform> Vm<P> {
     /// # Errors
     /// [`ComposeError::Memory`] where the translation tables have no room.
     pub fn new(resources: Resources<P>) -> Result<Self, ComposeError<P>> {
-        let Resources { name, cpus, mailbox, on_reboot, device, pages, platform } = resources;
+        let Resources { name, cpus, mailbox, on_reboot, device, gic, pages, platform } = resources;
         let mut memory = Stage2::new(pages, platform).map_err(ComposeError::Memory)?;
-        for device in [map::DISTRIBUTOR, map::REDISTRIBUTORS, map::UART, map::ECAM.range()] {
+        for device in [map::DISTRIBUTOR, map::UART, map::ECAM.range()] {
             memory.add_device(device).map_err(ComposeError::Memory)?;
         }
+        let interrupts = interrupts::controller(gic, &mut memory)?;
         let bus = PciBus::new(HostBridge::default(), map::PCI_WINDOW).with_window(map::PCI_HIGH_WINDOW).map_err(ComposeError::Window)?;
-        let backend = Parts { memory, pci: bus, irqs: Spis::new(), interrupts: Vgic::new() };
+        let backend = Parts { memory, pci: bus, irqs: Spis::new(), interrupts };
         Ok(Self {
             name,
             platform,
@@ -229,10 +249,11 @@ impl<P: Platform> Vm<P> {
         &mut self.backend.interrupts
     }
 
-    /// What the CPU of `vcpu`, which is not in the guest, does next. To be called after each exit, before [`Vgic::load`].
+    /// What the CPU of `vcpu`, which is not in the guest, does next, and whom it kicks before it does that. To be called after each exit,
+    /// before [`Vgic::load`].
     ///
     /// Everything that has happened outside the guest is brought to its interrupt controller, whoever of its vCPUs asks.
-    pub fn next(&mut self, vcpu: &mut Vcpu) -> Next {
+    pub fn next(&mut self, vcpu: &mut Vcpu) -> (Next, Kicks) {
         let next = self.power.next(vcpu.id);
         if self.power.is_running() {
             self.take_news();
@@ -243,13 +264,8 @@ impl<P: Platform> Vm<P> {
         if let Next::Start(start) = next {
             vcpu.start(start);
         }
-        let kicks = self.backend.interrupts.take_kicks().union(self.power.take_kicks());
-        for other in kicks.without(vcpu.id).iter() {
-            if let Some(cpu) = self.cpus.get(other.index()) {
-                self.platform.kick(*cpu);
-            }
-        }
-        next
+        let kicks = self.backend.interrupts.take_kicks().union(self.power.take_kicks()).without(vcpu.id);
+        (next, Kicks(kicks.iter().filter_map(|other| self.cpus.get(other.index()).copied()).collect()))
     }
 
     /// What has come by mail: events and typed characters.
@@ -275,11 +291,19 @@ impl<P: Platform> Vm<P> {
         }
     }
 
-    /// The physical virtual timer of `vcpu` has interrupted: acknowledged, priority dropped, to be deactivated by the guest.
+    /// The physical virtual timer of `vcpu` has interrupted and asserts its interrupt.
+    ///
+    /// GICv3: it was acknowledged, and its priority dropped; the guest deactivates it. GICv2: it is masked until the timer is quiet. There
+    /// the guest could deactivate it as well, but QEMU's model does not look at the line again when it does: a timer that has come again
+    /// meanwhile would be lost.
     pub fn timer_fired(&mut self, vcpu: &Vcpu) {
-        if let (Some(ppi), Some(physical)) = (Ppi::new(map::VIRTUAL_TIMER), PhysicalIntId::new(map::VIRTUAL_TIMER))
-            && self.backend.interrupts.raise_hardware(vcpu.id, ppi, physical).is_err()
-        {
+        let (Some(ppi), Some(physical)) = (Ppi::new(map::VIRTUAL_TIMER), PhysicalIntId::new(map::VIRTUAL_TIMER)) else { return };
+        let interrupts = &mut self.backend.interrupts;
+        let raised = match interrupts.version() {
+            Version::V3 => interrupts.raise_hardware(vcpu.id, ppi, physical),
+            Version::V2 => interrupts.set_ppi_level(vcpu.id, ppi, Level::High),
+        };
+        if raised.is_err() {
             self.complain(format_args!("the timer's interrupt could not be raised"));
         }
     }
@@ -287,8 +311,12 @@ impl<P: Platform> Vm<P> {
     /// The virtual timer of `vcpu` does not assert its interrupt: what is pending of it is withdrawn.
     pub fn timer_quiet(&mut self, vcpu: &Vcpu) {
         if let Some(ppi) = Ppi::new(map::VIRTUAL_TIMER) {
+            let interrupts = &mut self.backend.interrupts;
             // Only a vCPU or interrupt that does not exist is an error.
-            let _ = self.backend.interrupts.lower_hardware(vcpu.id, ppi);
+            let _ = match interrupts.version() {
+                Version::V3 => interrupts.lower_hardware(vcpu.id, ppi),
+                Version::V2 => interrupts.set_ppi_level(vcpu.id, ppi, Level::Low),
+            };
         }
     }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crossvm_arm::{VcpuId, Version};
 use crossvm_core::{GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Width};
 use crossvm_manifest::Reboot;
 
@@ -133,7 +134,11 @@ impl<P: Platform> Vm<P> {
                 if in_ram { self.power.cpu_on(target, Start { entry, context }) } else { PsciReturn::InvalidAddress }
             }
             Call::AffinityInfo { target, lowest_level } => self.power.affinity_info(target, lowest_level),
-            Call::CpuOff => return self.power.cpu_off(vcpu.id),
+            Call::CpuOff => {
+                // Its interrupts are as at power-on when it comes back. That it exists is known.
+                let _ = self.backend.interrupts.reset_vcpu(vcpu.id);
+                return self.power.cpu_off(vcpu.id);
+            }
             Call::SystemOff => return self.power.end(End::Stop(StopReason::PowerOff)),
             Call::SystemReset => {
                 return self.power.end(match self.on_reboot {
@@ -209,13 +214,25 @@ impl<P: Platform> Vm<P> {
         }
     }
 
-    fn device_read(&mut self, vcpu: crossvm_arm::VcpuId, at: GuestAddr, width: Width) -> Served {
+    fn device_read(&mut self, vcpu: VcpuId, at: GuestAddr, width: Width) -> Served {
         let gic = &self.backend.interrupts;
         if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
             return Served::Value(gic.distributor_read(vcpu, offset, width));
         }
-        if let Some((vcpu, offset)) = redistributor(at) {
-            return Served::Value(gic.redistributor_read(vcpu, offset, width));
+        match gic.version() {
+            Version::V3 => {
+                if let Some((vcpu, offset)) = redistributor(at) {
+                    return Served::Value(gic.redistributor_read(vcpu, offset, width));
+                }
+            }
+            Version::V2 => {
+                if let Some(offset) = offset32(map::CPU_INTERFACE, at) {
+                    return Served::Value(gic.cpu_interface_read(vcpu, offset, width));
+                }
+                if let Some(offset) = offset32(map::MESSAGE_FRAME, at) {
+                    return Served::Value(gic.message_frame_read(offset, width));
+                }
+            }
         }
         if let Some(offset) = offset(map::UART, at) {
             return Served::Value(self.uart.read(offset, width));
@@ -223,12 +240,16 @@ impl<P: Platform> Vm<P> {
         map::ECAM.read(&self.backend.pci, at, width).map_or(Served::Nothing, Served::Value)
     }
 
-    fn device_write(&mut self, vcpu: crossvm_arm::VcpuId, at: GuestAddr, width: Width, value: u64) -> Served {
+    fn device_write(&mut self, vcpu: VcpuId, at: GuestAddr, width: Width, value: u64) -> Served {
         let gic = &mut self.backend.interrupts;
         if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
             gic.distributor_write(vcpu, offset, width, value);
-        } else if let Some((vcpu, offset)) = redistributor(at) {
+        } else if let (Version::V3, Some((vcpu, offset))) = (gic.version(), redistributor(at)) {
             gic.redistributor_write(vcpu, offset, width, value);
+        } else if let (Version::V2, Some(offset)) = (gic.version(), offset32(map::CPU_INTERFACE, at)) {
+            gic.cpu_interface_write(vcpu, offset, width, value);
+        } else if let (Version::V2, Some(offset)) = (gic.version(), offset32(map::MESSAGE_FRAME, at)) {
+            gic.message_frame_write(offset, width, value);
         } else if let Some(offset) = offset(map::UART, at) {
             if let Some(byte) = self.uart.write(offset, width, value) {
                 self.show(byte.0);
@@ -276,9 +297,9 @@ fn offset32(range: GuestRange, at: GuestAddr) -> Option<u32> {
     u32::try_from(offset(range, at)?).ok()
 }
 
-fn redistributor(at: GuestAddr) -> Option<(crossvm_arm::VcpuId, u32)> {
+fn redistributor(at: GuestAddr) -> Option<(VcpuId, u32)> {
     let offset = offset(map::REDISTRIBUTORS, at)?;
-    let vcpu = u8::try_from(offset / map::REDISTRIBUTOR_BYTES).ok().and_then(crossvm_arm::VcpuId::new)?;
+    let vcpu = u8::try_from(offset / map::REDISTRIBUTOR_BYTES).ok().and_then(VcpuId::new)?;
     Some((vcpu, u32::try_from(offset % map::REDISTRIBUTOR_BYTES).ok()?))
 }
 

@@ -85,6 +85,7 @@ impl Rig {
             mailbox: own,
             on_reboot: Reboot::Restart,
             device: Config::default(),
+            gic: GuestGic::V3,
             pages: PagePool::new(memory(PagePool::SIZE)),
             platform,
         };
@@ -124,7 +125,16 @@ impl Rig {
     }
 
     fn next(&mut self) -> Next {
-        self.vm.next(&mut self.vcpu)
+        let (next, kicks) = self.vm.next(&mut self.vcpu);
+        kicks.send(self.platform);
+        next
+    }
+
+    /// The same for the second vCPU.
+    fn second_next(&mut self) -> Next {
+        let (next, kicks) = self.vm.next(&mut self.second);
+        kicks.send(self.platform);
+        next
     }
 
     fn trap(&mut self, class: u8, iss: u32, at: u64) -> Flow {
@@ -370,7 +380,7 @@ fn the_firmware_answers() {
 #[test]
 fn a_second_vcpu_starts_where_the_first_says_on_its_own_cpu() {
     let mut rig = Rig::new();
-    assert_eq!(rig.vm.next(&mut rig.second), Next::Wait);
+    assert_eq!(rig.second_next(), Next::Wait);
     for nowhere in [0, 0x4000_0002, 0x4000_0000 + RAM, 0x3f00_0000, u64::MAX - 3] {
         assert_eq!(rig.firmware(0xc400_0003, [1, nowhere, 7]), -9, "{nowhere:#x}");
     }
@@ -380,9 +390,9 @@ fn a_second_vcpu_starts_where_the_first_says_on_its_own_cpu() {
     assert_eq!(rig.next(), Next::Enter);
     assert_eq!(rig.platform.kicks(), [CpuId::new(2)]);
     rig.second.registers.x = [0x55; 31];
-    assert!(matches!(rig.vm.next(&mut rig.second), Next::Start(_)));
+    assert!(matches!(rig.second_next(), Next::Start(_)));
     assert_eq!((rig.second.registers.pc, rig.second.registers.arguments()), (0x4000_1000, [7, 0, 0, 0]));
-    assert_eq!(rig.vm.next(&mut rig.second), Next::Enter);
+    assert_eq!(rig.second_next(), Next::Enter);
     assert_eq!(rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]), -4);
     // An SGI from the first to the second kicks the second's CPU, once the first asks again.
     let sgi = SystemRegisterIss::new().with_op0(3).with_crn(12).with_crm(11).with_op2(5).with_register(1);
@@ -400,7 +410,7 @@ fn a_second_vcpu_starts_where_the_first_says_on_its_own_cpu() {
     // The first switches itself off; the second is the VM now.
     rig.firmware(0x8400_0002, [0; 3]);
     assert_eq!(rig.next(), Next::Wait);
-    assert_eq!(rig.vm.next(&mut rig.second), Next::Enter);
+    assert_eq!(rig.second_next(), Next::Enter);
 }
 
 #[test]
@@ -408,12 +418,12 @@ fn a_vm_that_ends_takes_all_its_vcpus_out_of_the_guest_first() {
     for (function, end) in [(0x8400_0008, End::Stop(StopReason::PowerOff)), (0x8400_0009, End::Reboot)] {
         let mut rig = Rig::new();
         rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]);
-        rig.vm.next(&mut rig.second);
+        rig.second_next();
         rig.platform.forget();
         rig.firmware(function, [0; 3]);
         assert_eq!(rig.next(), Next::Wait);
         assert_eq!(rig.platform.kicks(), [CpuId::new(2)]);
-        assert_eq!(rig.vm.next(&mut rig.second), Next::Finish(end));
+        assert_eq!(rig.second_next(), Next::Finish(end));
     }
     let mut rig = Rig::new();
     rig.firmware(0x8400_0002, [0; 3]);

@@ -1,119 +1,245 @@
-//! The physical GICv3, as EL2 uses it.
+//! The physical interrupt controller, as EL2 uses it: a GICv2 or a GICv3, whichever the machine has.
 //!
 //! Priority drop and deactivation are apart (EOImode = 1), so that the guest's end of interrupt can deactivate the physical timer's.
 
-mod interface;
-mod list_registers;
-mod spec;
+mod v2;
+mod v3;
 
-use el2_vmm::host::{HostRange, Mpidr};
+use crossvm_arm::Gich;
+use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl};
+use el2_vmm::host::{CpuId, HostGic, Mpidr};
+use spin::Once;
 
-pub(super) use interface::{acknowledge, deactivate, drop_priority, enable_interface, reset_virtual_interface, send_kick};
-pub(super) use list_registers::Hardware as ListRegisters;
-pub(super) use spec::{KICK, MAINTENANCE, VIRTUAL_TIMER};
-
-use super::mmio::Registers;
-use spec::{gicd, gicr};
+use super::cache;
+use super::hardware;
 
 /// One priority for all: the VMM does not nest interrupts.
 const PRIORITY: u32 = 0xa0a0_a0a0;
 
-/// The distributor.
+/// The SGI that makes a CPU leave its guest.
+const KICK: u32 = 0;
+/// The maintenance interrupt of the list registers: PPI 9 (Arm BSA).
+pub(super) const MAINTENANCE: u32 = 25;
+/// The virtual timer: PPI 11 (Arm BSA).
+pub(super) const VIRTUAL_TIMER: u32 = 27;
+
+/// The controller, from [`start`] on.
+static CONTROLLER: Once<Controller> = Once::new();
+
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Distributor(Registers);
+enum Controller {
+    V2(v2::Controller),
+    V3 { distributor: v3::Distributor, redistributors: v3::Redistributors },
+}
 
-impl Distributor {
-    /// The distributor at `range`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Registers::new`].
-    pub(super) const unsafe fn new(range: HostRange) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { Registers::new(range) })
+/// The controller. Everything but [`start`] comes after [`start`].
+fn controller() -> Controller {
+    match CONTROLLER.get() {
+        Some(controller) => *controller,
+        None => unreachable!("the interrupt controller is used before it was started"),
     }
+}
 
-    /// Starts it, with all shared interrupts disabled.
-    pub(super) fn start(self) {
-        self.0.write(gicd::CTLR, 0);
-        self.wait();
-        let words = usize::try_from(self.0.read(gicd::TYPER) & 0x1f).unwrap_or(0);
-        for word in 1..=words {
-            self.0.write(gicd::ICENABLER + 4 * word, u32::MAX);
-            self.0.write(gicd::IGROUPR + 4 * word, u32::MAX);
-            for quarter in 0..8 {
-                self.0.write(gicd::IPRIORITYR + 32 * word + 4 * quarter, PRIORITY);
+/// Starts the machine's controller, with all shared interrupts disabled.
+///
+/// # Safety
+///
+/// The registers that [`HostGic::registers`] names are mapped as Device memory from now on.
+pub(super) unsafe fn start(gic: HostGic) {
+    // SAFETY: the caller's promise; an interrupt controller accesses no memory by itself as long as it has no LPIs.
+    let controller = CONTROLLER.call_once(|| unsafe {
+        match gic {
+            HostGic::V2 { distributor, cpu_interface, hypervisor_interface, .. } => {
+                Controller::V2(v2::Controller::new(distributor, cpu_interface, hypervisor_interface))
+            }
+            HostGic::V3 { distributor, redistributors } => {
+                Controller::V3 { distributor: v3::Distributor::new(distributor), redistributors: v3::Redistributors::new(redistributors) }
             }
         }
-        self.wait();
-        self.0.write(gicd::CTLR, gicd::CTLR_ENABLE);
-        self.wait();
+    });
+    match controller {
+        Controller::V2(controller) => controller.start(),
+        Controller::V3 { distributor, .. } => distributor.start(),
+    }
+}
+
+/// Makes this CPU take interrupts, its kick, its maintenance interrupt and its virtual timer enabled. `None`: the controller does not know it.
+pub(super) fn enable_interface(cpu: CpuId, mpidr: Mpidr) -> Option<()> {
+    match controller() {
+        Controller::V2(controller) => controller.enable_interface(cpu),
+        Controller::V3 { redistributors, .. } => {
+            v3::enable_interface();
+            redistributors.start(mpidr)?;
+        }
+    }
+    reset_virtual_interface();
+    Some(())
+}
+
+/// Sends a shared, level-triggered interrupt to this CPU, whose interface is enabled.
+pub(super) fn enable(intid: u32, cpu: CpuId, mpidr: Mpidr) {
+    match controller() {
+        Controller::V2(controller) => controller.enable(intid, cpu),
+        Controller::V3 { distributor, .. } => distributor.enable(intid, mpidr),
+    }
+}
+
+/// A physical interrupt that has been acknowledged: what the controller wants back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Interrupt(u32);
+
+impl Interrupt {
+    /// Its INTID.
+    pub(super) fn intid(self) -> u32 {
+        match controller() {
+            Controller::V2(_) => v2::Controller::intid(self.0),
+            Controller::V3 { .. } => self.0,
+        }
     }
 
-    /// Sends a shared, level-triggered interrupt to `cpu`.
-    pub(super) fn enable(self, intid: u32, cpu: Mpidr) {
-        let Ok(number) = usize::try_from(intid) else { return };
-        self.0.write_wide(gicd::IROUTER + 8 * number, cpu.get());
-        self.0.write(gicd::ISENABLER + 4 * (number / 32), 1 << (intid % 32));
-        self.wait();
+    /// Lets interrupts of the same priority come again; this one stays active.
+    pub(super) fn drop_priority(self) {
+        match controller() {
+            Controller::V2(controller) => controller.drop_priority(self.0),
+            Controller::V3 { .. } => v3::drop_priority(self.0),
+        }
     }
 
-    fn wait(self) {
-        while self.0.read(gicd::CTLR) & gicd::CTLR_WRITE_PENDING != 0 {
-            core::hint::spin_loop();
+    /// Lets this interrupt come again.
+    pub(super) fn deactivate(self) {
+        deactivate(self.0);
+    }
+}
+
+/// Acknowledges what is pending.
+pub(super) fn acknowledge() -> Option<Interrupt> {
+    match controller() {
+        Controller::V2(controller) => controller.acknowledge(),
+        Controller::V3 { .. } => v3::acknowledge(),
+    }
+    .map(Interrupt)
+}
+
+/// Lets the interrupt of this INTID, no SGI, come again.
+pub(super) fn deactivate(intid: u32) {
+    match controller() {
+        Controller::V2(controller) => controller.deactivate(intid),
+        Controller::V3 { .. } => v3::deactivate(intid),
+    }
+}
+
+/// Makes a CPU leave its guest. Everything stored before is visible to it then.
+pub(super) fn send_kick(cpu: CpuId) {
+    cache::barrier();
+    match controller() {
+        Controller::V2(controller) => controller.send_kick(cpu),
+        Controller::V3 { .. } => v3::send_kick(hardware::affinity(cpu)),
+    }
+}
+
+/// Brings the guest's CPU interface to what it is after a reset: nothing enabled, nothing active. The guest is not running on this CPU.
+pub(super) fn reset_virtual_interface() {
+    match controller() {
+        Controller::V2(controller) => controller.list_registers().clear(),
+        Controller::V3 { .. } => v3::reset_virtual_interface(),
+    }
+}
+
+/// The physical interrupt of this CPU's virtual timer, as far as it is not the guest's to deactivate: see `Vm::timer_fired`.
+#[derive(Debug)]
+pub(super) struct Timer {
+    masked: bool,
+}
+
+impl Timer {
+    /// Not masked.
+    pub(super) const fn new() -> Self {
+        Self { masked: false }
+    }
+
+    /// It has come, and is active.
+    pub(super) fn fired(&mut self) {
+        if let Controller::V2(controller) = controller() {
+            controller.disable_private(VIRTUAL_TIMER);
+            controller.deactivate(VIRTUAL_TIMER);
+            self.masked = true;
+        }
+    }
+
+    /// The timer does not assert it: it may come again.
+    pub(super) fn quiet(&mut self) {
+        if let (Controller::V2(controller), true) = (controller(), core::mem::take(&mut self.masked)) {
+            controller.enable_private(VIRTUAL_TIMER);
         }
     }
 }
 
-/// The redistributors of all CPUs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Redistributors(Registers);
+/// The list registers of this CPU and their control.
+#[derive(Debug)]
+pub(super) enum ListRegisters {
+    V2(Gich<v2::Frame>),
+    V3(v3::ListRegisters),
+}
 
-impl Redistributors {
-    /// The redistributors at `range`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Registers::new`].
-    pub(super) const unsafe fn new(range: HostRange) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { Registers::new(range) })
+impl ListRegisters {
+    /// Those of this CPU.
+    pub(super) fn new() -> Self {
+        match controller() {
+            Controller::V2(controller) => Self::V2(controller.list_registers()),
+            Controller::V3 { .. } => Self::V3(v3::ListRegisters::new()),
+        }
     }
 
-    /// Wakes the redistributor of `cpu` and enables its kick, its maintenance interrupt and its virtual timer. `None`: the CPU has none.
-    pub(super) fn start(self, cpu: Mpidr) -> Option<()> {
-        let frame = self.find(cpu)?;
-        let at = |offset: usize| frame + offset;
-        self.0.write(at(gicr::WAKER), 0);
-        while self.0.read(at(gicr::WAKER)) & gicr::WAKER_CHILDREN_ASLEEP != 0 {
-            core::hint::spin_loop();
+    /// Has what was written to them in force when the guest is entered.
+    pub(super) fn publish(&self) {
+        match self {
+            Self::V2(_) => cache::barrier(),
+            // Returning to the guest synchronises system registers.
+            Self::V3(_) => {}
         }
-        self.0.write(at(gicr::SGI_FRAME + gicd::ICENABLER), u32::MAX);
-        self.0.write(at(gicr::SGI_FRAME + gicd::IGROUPR), u32::MAX);
-        for quarter in 0..8 {
-            self.0.write(at(gicr::SGI_FRAME + gicd::IPRIORITYR + 4 * quarter), PRIORITY);
+    }
+}
+
+impl crossvm_arm::ListRegisters for ListRegisters {
+    fn count(&self) -> usize {
+        match self {
+            Self::V2(registers) => registers.count(),
+            Self::V3(registers) => registers.count(),
         }
-        let enabled = [KICK, MAINTENANCE, VIRTUAL_TIMER].into_iter().fold(0, |set, intid| set | 1 << intid);
-        self.0.write(at(gicr::SGI_FRAME + gicd::ISENABLER), enabled);
-        while self.0.read(at(gicr::CTLR)) & gicr::CTLR_WRITE_PENDING != 0 {
-            core::hint::spin_loop();
-        }
-        Some(())
     }
 
-    /// Offset of the frames of `cpu`.
-    fn find(self, cpu: Mpidr) -> Option<usize> {
-        let mut frame = 0;
-        loop {
-            let kind = self.0.read(frame + gicr::TYPER);
-            if self.0.read(frame + gicr::TYPER_AFFINITY) == cpu.packed() && kind != 0 {
-                return Some(frame);
-            }
-            // Beyond the last register all reads give zero.
-            if kind & gicr::TYPER_LAST != 0 || (kind == 0 && self.0.read(frame + gicr::PIDR2) == 0) {
-                return None;
-            }
-            frame += if kind & gicr::TYPER_VIRTUAL_LPIS != 0 { gicr::STRIDE_WITH_VIRTUAL_LPIS } else { gicr::STRIDE };
+    fn read(&self, index: usize) -> ListRegister {
+        match self {
+            Self::V2(registers) => registers.read(index),
+            Self::V3(registers) => registers.read(index),
+        }
+    }
+
+    fn write(&mut self, index: usize, value: ListRegister) {
+        match self {
+            Self::V2(registers) => registers.write(index, value),
+            Self::V3(registers) => registers.write(index, value),
+        }
+    }
+
+    fn control(&self) -> HypervisorControl {
+        match self {
+            Self::V2(registers) => registers.control(),
+            Self::V3(registers) => registers.control(),
+        }
+    }
+
+    fn set_control(&mut self, value: HypervisorControl) {
+        match self {
+            Self::V2(registers) => registers.set_control(value),
+            Self::V3(registers) => registers.set_control(value),
+        }
+    }
+
+    fn machine_control(&self) -> MachineControl {
+        match self {
+            Self::V2(registers) => registers.machine_control(),
+            Self::V3(registers) => registers.machine_control(),
         }
     }
 }

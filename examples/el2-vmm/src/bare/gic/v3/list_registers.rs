@@ -36,7 +36,7 @@ macro_rules! for_register {
 
 impl Hardware {
     /// Those of this CPU.
-    pub(in crate::bare) fn new() -> Self {
+    pub(in crate::bare::gic) fn new() -> Self {
         // ICH_VTR_EL2.ListRegs: their number less one.
         let count = usize::try_from(read_register!("ich_vtr_el2") & 0x1f).unwrap_or(0) + 1;
         Self { count: count.min(16) }

@@ -6,24 +6,13 @@ use el2_vmm::host::Mpidr;
 
 use crate::bare::registers::{SgiRequest, read_register, write_register};
 
-use super::spec;
-
-/// A physical interrupt that has been acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::bare) struct Interrupt(u32);
-
-impl Interrupt {
-    /// Its INTID.
-    pub(in crate::bare) const fn intid(self) -> u32 {
-        self.0
-    }
-}
+use crate::bare::gic::KICK;
 
 /// INTIDs from here on are special: nothing is pending.
 const SPECIAL: u64 = 1020;
 
 /// Makes this CPU take group 1 interrupts of any priority.
-pub(in crate::bare) fn enable_interface() {
+pub(in crate::bare::gic) fn enable_interface() {
     // SAFETY: interrupts are masked while the VMM runs, so this changes nothing but what makes a guest exit, and what a guest finds:
     // ICC_SRE_EL2: system registers for EL2 and EL1, without traps. EOImode = 1 in ICC_CTLR_EL1. No virtual interrupts yet.
     unsafe {
@@ -39,7 +28,7 @@ pub(in crate::bare) fn enable_interface() {
 }
 
 /// Brings the guest's CPU interface to what it is after a reset: nothing enabled, nothing active. The guest is not running on this CPU.
-pub(in crate::bare) fn reset_virtual_interface() {
+pub(in crate::bare::gic) fn reset_virtual_interface() {
     // SAFETY: these registers decide what interrupts the guest, and nothing else.
     unsafe {
         write_register!("ich_vmcr_el2", 0);
@@ -50,24 +39,24 @@ pub(in crate::bare) fn reset_virtual_interface() {
 }
 
 /// Acknowledges what is pending.
-pub(in crate::bare) fn acknowledge() -> Option<Interrupt> {
+pub(in crate::bare::gic) fn acknowledge() -> Option<u32> {
     let intid = read_register!("icc_iar1_el1") & 0xff_ffff;
     // SAFETY: a barrier changes nothing.
     unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
-    if intid >= SPECIAL { None } else { u32::try_from(intid).ok().map(Interrupt) }
+    if intid >= SPECIAL { None } else { u32::try_from(intid).ok() }
 }
 
 /// Lets interrupts of the same priority come again; this one stays active.
-pub(in crate::bare) fn drop_priority(interrupt: Interrupt) {
+pub(in crate::bare::gic) fn drop_priority(intid: u32) {
     // SAFETY: ends what `acknowledge` began, once.
     unsafe {
-        write_register!("icc_eoir1_el1", u64::from(interrupt.0));
+        write_register!("icc_eoir1_el1", u64::from(intid));
         asm!("isb", options(nostack, preserves_flags));
     }
 }
 
 /// Lets this interrupt come again.
-pub(in crate::bare) fn deactivate(intid: u32) {
+pub(in crate::bare::gic) fn deactivate(intid: u32) {
     // SAFETY: changes nothing but whether the interrupt comes again.
     unsafe {
         write_register!("icc_dir_el1", u64::from(intid));
@@ -76,9 +65,9 @@ pub(in crate::bare) fn deactivate(intid: u32) {
 }
 
 /// Makes a CPU leave its guest. Everything stored before is visible to it then.
-pub(in crate::bare) fn send_kick(cpu: Mpidr) {
+pub(in crate::bare::gic) fn send_kick(cpu: Mpidr) {
     let [aff0, aff1, aff2, aff3] = cpu.packed().to_le_bytes();
-    let kick = u8::try_from(spec::KICK).unwrap_or(0);
+    let kick = u8::try_from(KICK).unwrap_or(0);
     let request = SgiRequest::new()
         .with_targets(1 << (aff0 & 0xf))
         .with_range(aff0 >> 4)

@@ -30,10 +30,3 @@ pub(super) mod gicr {
     pub(in super::super) const TYPER_VIRTUAL_LPIS: u32 = 1 << 1;
     pub(in super::super) const TYPER_LAST: u32 = 1 << 4;
 }
-
-/// The SGI that makes a CPU leave its guest.
-pub(in super::super) const KICK: u32 = 0;
-/// The maintenance interrupt of the list registers: PPI 9 (Arm BSA).
-pub(in super::super) const MAINTENANCE: u32 = 25;
-/// The virtual timer: PPI 11 (Arm BSA).
-pub(in super::super) const VIRTUAL_TIMER: u32 = 27;
