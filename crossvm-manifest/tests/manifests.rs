@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crossvm_manifest::manifest::{Bytes, Debian, GicVersion, Initrd, Kernel, Kind, Limits, Manifest, Source, Style};
+use crossvm_manifest::manifest::{Bytes, Debian, GicVersion, Initrd, Kernel, Kind, Limits, Manifest, Objection, Place, Source, Style};
 use crossvm_manifest::{ComponentKind, Dataport, EventBar, Interrupt, Profile, Reboot, Rights, Width};
 
 /// Each file in tests/broken has a snapshot of all that is said about it.
@@ -220,6 +220,20 @@ fn what_a_platform_lacks_is_told() {
     insta::assert_snapshot!("platform-window", told(&film("")).unwrap_err());
     insta::assert_snapshot!("platform-vcpus", told(&(vm("a", "vcpus = 4") + &vm("b", "vcpus = 4") + &vm("c", ""))).unwrap_err());
     insta::assert_snapshot!("platform-memory", told(&(vm("a", "memory = \"1 GiB\"") + &vm("b", "memory = \"4 GiB\""))).unwrap_err());
+}
+
+#[test]
+fn what_a_vm_monitor_objects_to_is_told_at_its_place() {
+    let text = connections(1, "") + "[vm.gamma]\nkernel = \"Image\"\ninitrd = \"disk\"\nmemory = \"2 MiB\"\nvcpus = 2\n";
+    let source = Source::new("m.toml", &text);
+    let manifest = parse(&text);
+    let objection = |place| Objection { place, message: "m".to_owned(), label: "l".to_owned(), help: "h".to_owned() };
+    let places = [Place::Kernel { vm: 2 }, Place::Initrd { vm: 2 }, Place::Memory { vm: 2 }, Place::Vcpus { vm: 2 }];
+    let all = places.into_iter().chain([Place::Initrd { vm: 0 }, Place::Connection { connection: 0 }]);
+    let told = manifest.check_objections(&source, all.map(objection)).unwrap_err();
+    let there: Vec<&str> = told.all().iter().map(|diagnostic| &text[diagnostic.at.clone()]).collect();
+    assert_eq!(there, ["alpha", "\"c0\"", "\"Image\"", "\"disk\"", "\"2 MiB\"", "2"]);
+    assert!(manifest.check_objections(&source, []).is_ok());
 }
 
 #[test]

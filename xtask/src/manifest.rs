@@ -1,10 +1,12 @@
 //! Manifests as our commands use them: read, checked against the platform, and turned into a system of files.
 
+use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use crossvm_manifest::manifest::{Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Source, Style};
+use crossvm_manifest::manifest::{Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Objection, Place, Source, Style, Vm};
 
 use crate::guest::{self, Series};
 use crate::launch::Gic;
@@ -55,8 +57,34 @@ pub(crate) fn read(path: &Path, platform: Platform, said: Option<Gic>) -> Result
     let source = Source::read(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
     Ok(Manifest::parse(&source).and_then(|manifest| {
         let gic = gic(said, &manifest);
-        manifest.check_limits(&source, &platform.limits(gic)).map(|()| manifest)
+        manifest.check_limits(&source, &platform.limits(gic))?;
+        manifest.check_objections(&source, kernels(&manifest))?;
+        Ok(manifest)
     }))
+}
+
+/// The kernels that the hypervisor would not know how to start.
+fn kernels(manifest: &Manifest) -> Vec<Objection> {
+    let other = |(vm, machine): (usize, &Vm)| {
+        let Kernel::File(path) = &machine.kernel else { return None };
+        let mut head = Vec::new();
+        // That the file is there has been checked; what cannot be read has no head.
+        let _ = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut head));
+        let (label, help) = match head.as_slice() {
+            head if guest::is_arm64_image(head) => return None,
+            [0x1f, 0x8b, ..] => ("this is compressed by gzip", "unpack it: `gzip -dc FILE > Image`"),
+            [0x7f, b'E', b'L', b'F', ..] => {
+                ("this is an ELF file", "take `arch/arm64/boot/Image` of the kernel's build, or `objcopy -O binary`")
+            }
+            _ => (
+                "this has not the head of one",
+                "take `arch/arm64/boot/Image` of the kernel's build; of a distribution's `vmlinuz`, what is packed in it",
+            ),
+        };
+        let message = format!("`{}` is no arm64 Image", path.display());
+        Some(Objection { place: Place::Kernel { vm }, message, label: label.to_owned(), help: help.to_owned() })
+    };
+    manifest.vms.iter().enumerate().filter_map(other).collect()
 }
 
 /// The manifest, or what is wrong with it on standard error.
@@ -174,6 +202,23 @@ mod tests {
         let (_folder, path) = written(&format!("{TEXT}[platform.el2]\ngic = 2\n"));
         assert!(read(&path, Platform::El2, None).unwrap().is_err());
         assert!(read(&path, Platform::El2, Some(Gic::V3)).unwrap().is_ok(), "the user has the last word");
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_started_is_told_by_its_line() {
+        let (folder, path) = written("[vm.a]\nkernel = \"Image\"\n");
+        let told = |head: &[u8]| {
+            let mut image = head.to_vec();
+            image.resize(128, 0);
+            std::fs::write(folder.path().join("Image"), image).unwrap();
+            read(&path, Platform::El2, None).unwrap().map(|_| ()).map_err(|told| told.to_string())
+        };
+        assert!(told(b"\x1f\x8b").unwrap_err().contains("m.toml:2:10") && told(b"\x1f\x8b").unwrap_err().contains("gzip -dc"));
+        assert!(told(b"\x7fELF").unwrap_err().contains("ELF file"));
+        assert!(told(b"MZ").unwrap_err().contains("is no arm64 Image"));
+        let mut good = [0; 64];
+        good[0x38..0x3c].copy_from_slice(b"ARM\x64");
+        assert_eq!(told(&good), Ok(()));
     }
 
     #[test]

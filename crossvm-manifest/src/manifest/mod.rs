@@ -38,6 +38,7 @@ mod diagnostic;
 #[cfg(feature = "drawing")]
 mod drawing;
 mod limits;
+mod objection;
 mod peers;
 mod platform;
 mod render;
@@ -56,6 +57,7 @@ pub use bytes::{Bytes, NotASize};
 pub use connection::{Connection, End};
 pub use diagnostic::{Diagnostic, Diagnostics, Kind, Related};
 pub use limits::Limits;
+pub use objection::{Objection, Place};
 pub use platform::{El2, GicVersion, Platforms};
 pub use render::Style;
 pub use source::{Position, Source};

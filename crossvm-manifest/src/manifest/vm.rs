@@ -45,6 +45,8 @@ pub struct Vm {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct VmAt {
     pub(super) name: Range<usize>,
+    pub(super) kernel: Range<usize>,
+    pub(super) initrd: Option<Range<usize>>,
     pub(super) memory: Range<usize>,
     pub(super) vcpus: Range<usize>,
 }
@@ -133,7 +135,13 @@ pub(super) fn read(found: &mut Collector<'_>, name: Located<&str>, table: &Table
         vcpus: vcpus.value,
         device: Device { profile: profile.unwrap_or_default(), event_bar: event_bar.unwrap_or_default() },
         on_reboot: on_reboot.unwrap_or_default(),
-        at: VmAt { name: name.at, memory: memory.at, vcpus: vcpus.at },
+        at: VmAt {
+            kernel: table.get("kernel").map_or_else(|| name.at.clone(), Spanned::span),
+            initrd: table.get("initrd").map(Spanned::span),
+            name: name.at,
+            memory: memory.at,
+            vcpus: vcpus.at,
+        },
     })
 }
 
