@@ -72,11 +72,11 @@ pub(crate) struct Arguments {
     )]
     connections: Vec<ConnectionSpec>,
 
-    /// Version of the interrupt controller, of the emulated machine and of its guests; a manifest may say it too
+    /// Version of the interrupt controller, of the emulated machine and of its guests; else the manifest's choice, else 3
     #[arg(long, value_enum, value_name = "VERSION")]
     gic: Option<Gic>,
 
-    /// CPU model of the emulated machine; a manifest may say it too
+    /// CPU model of the emulated machine; else the manifest's choice, else cortex-a72
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
 
