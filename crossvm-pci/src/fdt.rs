@@ -24,7 +24,8 @@ pub struct InterruptParent {
 
 /// Space codes of `ranges`, IEEE 1275 PCI binding §2.2.1.1: memory of 32 and of 64 bits.
 const MEMORY_32: u32 = 0x0200_0000;
-const MEMORY_64: u32 = 0x0300_0000;
+/// With the bit for prefetchable: of a window of 4 GiB or more that is not, Linux says that it is too large.
+const MEMORY_64: u32 = 0x4300_0000;
 
 /// The controller that takes the messages of MSI-X.
 #[derive(Debug, Clone, Copy)]

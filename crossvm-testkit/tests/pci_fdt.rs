@@ -54,7 +54,7 @@ fn windows_are_told_with_their_kind_of_address() {
     let low = [0x0200_0000, 0, 0x1000_0000, 0, 0x1000_0000, 0, 0x1000_0000];
     assert_eq!(cells(&tree(&one, ecam, None), "/pcie@3f000000", "ranges").unwrap(), low);
     assert_eq!((high_window().start().get(), high_window().size()), (0x80_0000_0000, 0x100_0000_0000));
-    let high = [0x0300_0000, 0x80, 0, 0x80, 0, 0x100, 0];
+    let high = [0x4300_0000, 0x80, 0, 0x80, 0, 0x100, 0];
     assert_eq!(cells(&tree(&bus::<4>(), ecam, None), "/pcie@3f000000", "ranges").unwrap(), [low, high].concat());
 }
 
@@ -64,7 +64,7 @@ fn a_window_across_4_gib_is_two() {
     let ecam = Ecam::new(GuestAddr::new(0x3f00_0000), 1).unwrap();
     let across = GuestRange::new(GuestAddr::new(0xc000_0000), 0x1_0000_0000).unwrap();
     let mut bus = PciBus::<4>::new(HostBridge::default(), across);
-    let expected = [0x0200_0000, 0, 0xc000_0000, 0, 0xc000_0000, 0, 0x4000_0000, 0x0300_0000, 1, 0, 1, 0, 0, 0xc000_0000];
+    let expected = [0x0200_0000, 0, 0xc000_0000, 0, 0xc000_0000, 0, 0x4000_0000, 0x4300_0000, 1, 0, 1, 0, 0, 0xc000_0000];
     assert_eq!(cells(&tree(&bus, ecam, None), "/pcie@3f000000", "ranges").unwrap(), expected);
     let bars = [bar(BarWidth::Bits32, 4 << 10), bar(BarWidth::Bits64, 4 << 10), None, None, None, None];
     let bdf = bus.insert(function(32, bars)).unwrap();
