@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use crossvm_manifest::manifest::{Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Objection, Place, Source, Style, Vm};
+use crossvm_manifest::manifest::{
+    Bytes, Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Objection, Place, Source, Style, Vm,
+};
 
 use crate::guest::{self, Series};
 use crate::launch::Gic;
@@ -37,7 +39,7 @@ impl Platform {
                 Gic::V3 => 16,
             },
             // The emulated machine has 64 GiB, of which the hypervisor, the images and the room between them take some.
-            memory: 63 << 30,
+            memory: Bytes(63 << 30),
             low_window: 0x1000_0000..0x3eff_0000,
         }
     }
