@@ -1,5 +1,4 @@
-//! Manifests in TOML: what a good one means, and what is said about a broken one. `INSTA_UPDATE=always` writes the snapshots anew: read them then
-//! as somebody who sees a manifest for the first time.
+//! Manifests in TOML: what a good one means, and what is said about a broken one.
 
 use std::path::Path;
 
@@ -203,7 +202,7 @@ fn connections_share_a_line_by_themselves_where_there_are_more_than_31() {
 }
 
 fn limits() -> Limits {
-    Limits { platform: "el2".to_owned(), vcpus: 8, memory: Bytes(4 << 30), low_window: 0x1000_0000..0x3eff_0000 }
+    Limits { platform: "el2".to_owned(), vcpus: 8, memory: 4 << 30, low_window: 0x1000_0000..0x3eff_0000 }
 }
 
 #[test]

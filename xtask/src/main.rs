@@ -22,6 +22,8 @@ mod system;
 mod tables;
 mod test;
 mod toolchain;
+mod trial;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ enum Verb {
     Module(modules::Arguments),
     Run(run::Arguments),
     Test(test::Arguments),
+    Verify(verify::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +98,10 @@ fn act(verb: Verb) -> Result<ExitCode> {
             demo::demo(&workspace, &arguments)?;
         }
         Verb::Module(arguments) => modules::module(&workspace, &arguments)?,
+        Verb::Verify(arguments) => {
+            interrupt::watch()?;
+            verify::verify(&workspace, &arguments)?;
+        }
         Verb::Test(arguments) => {
             interrupt::watch()?;
             return test::test(&workspace, &arguments);

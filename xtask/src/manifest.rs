@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use crossvm_manifest::manifest::{
-    Bytes, Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Objection, Place, Source, Style, Vm,
-};
+use crossvm_manifest::manifest::{Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Objection, Place, Source, Style, Vm};
 
 use crate::guest::{self, Series};
 use crate::launch::Gic;
@@ -39,7 +37,7 @@ impl Platform {
                 Gic::V3 => 16,
             },
             // The emulated machine has 64 GiB, of which the hypervisor, the images and the room between them take some.
-            memory: Bytes(63 << 30),
+            memory: 63 << 30,
             low_window: 0x1000_0000..0x3eff_0000,
         }
     }
@@ -106,40 +104,42 @@ pub(crate) fn show(diagnostics: &Diagnostics) {
     output::note(format!("{}\n", diagnostics.render(style)));
 }
 
-/// The system that a manifest describes. Kernels of Debian are fetched, and the demonstration's initial RAM disks made, where it names them.
-pub(crate) fn compose(workspace: &Workspace, ready: &Ready, manifest: &Manifest) -> Result<System> {
-    let mut disks = Disks { workspace, ready, programs: None, made: Vec::new() };
-    let mut vms = Vec::new();
-    for vm in &manifest.vms {
-        let kernel = match &vm.kernel {
-            Kernel::File(path) => path.clone(),
-            Kernel::Debian(series) => kernel(ready, *series)?.image,
-            other => bail!("VM `{}`: this build knows no kernel {other:?}", vm.name),
-        };
-        let initrd = match (&vm.initrd, &vm.kernel) {
-            (None, _) => None,
-            (Some(Initrd::File(path)), _) => Some(path.clone()),
-            (Some(Initrd::Demo), Kernel::Debian(series)) => Some(disks.of(*series)?),
-            (Some(other), _) => bail!("VM `{}`: this build knows no initial RAM disk {other:?} for its kernel", vm.name),
-        };
-        vms.push(VmSpec {
-            name: vm.name.clone(),
-            memory: vm.memory,
-            vcpus: vm.vcpus,
-            device: vm.device,
-            on_reboot: vm.on_reboot,
-            kernel,
-            initrd,
-            command_line: vm.command_line.clone(),
-        });
-    }
+/// The system that a manifest describes, without files: its VMs have no kernels yet.
+pub(crate) fn wiring(manifest: &Manifest) -> System {
+    let vms = manifest.vms.iter().map(|vm| VmSpec {
+        memory: vm.memory,
+        vcpus: vm.vcpus,
+        device: vm.device,
+        on_reboot: vm.on_reboot,
+        ..VmSpec::new(&vm.name, PathBuf::new(), vm.command_line.clone())
+    });
     let components = manifest.components.iter().map(|component| ComponentSpec { name: component.name.clone(), kind: component.kind });
     let connections = manifest.connections.iter().map(|connection| ConnectionSpec {
         name: connection.name.clone(),
         dataports: connection.dataports.clone(),
         ends: connection.ends.clone().map(|end| EndSpec { peer: end.peer, interrupt: end.interrupt }),
     });
-    Ok(System { vms, components: components.collect(), connections: connections.collect() })
+    System { vms: vms.collect(), components: components.collect(), connections: connections.collect() }
+}
+
+/// The system that a manifest describes. Kernels of Debian are fetched, and the demonstration's initial RAM disks made, where it names them.
+pub(crate) fn compose(workspace: &Workspace, ready: &Ready, manifest: &Manifest) -> Result<System> {
+    let mut disks = Disks { workspace, ready, programs: None, made: Vec::new() };
+    let mut system = wiring(manifest);
+    for (vm, staged) in manifest.vms.iter().zip(&mut system.vms) {
+        staged.kernel = match &vm.kernel {
+            Kernel::File(path) => path.clone(),
+            Kernel::Debian(series) => kernel(ready, *series)?.image,
+            other => bail!("VM `{}`: this build knows no kernel {other:?}", vm.name),
+        };
+        staged.initrd = match (&vm.initrd, &vm.kernel) {
+            (None, _) => None,
+            (Some(Initrd::File(path)), _) => Some(path.clone()),
+            (Some(Initrd::Demo), Kernel::Debian(series)) => Some(disks.of(*series)?),
+            (Some(other), _) => bail!("VM `{}`: this build knows no initial RAM disk {other:?} for its kernel", vm.name),
+        };
+    }
+    Ok(system)
 }
 
 const fn series(series: Debian) -> Option<Series> {

@@ -16,8 +16,8 @@ pub struct Limits {
     pub platform: String,
     /// vCPUs of all VMs together.
     pub vcpus: usize,
-    /// RAM of all VMs and all dataports together.
-    pub memory: Bytes,
+    /// RAM of all VMs and all dataports together, in bytes.
+    pub memory: u64,
     /// Guest-physical addresses below 4 GiB at which a VM's bus has its BARs.
     pub low_window: Range<u64>,
 }
@@ -51,13 +51,13 @@ impl Manifest {
     }
 
     fn check_memory(&self, found: &mut Collector<'_>, limits: &Limits) {
-        let all = self.memory();
+        let Bytes(all) = self.memory();
         if all <= limits.memory {
             return;
         }
         let largest = self.vms.iter().max_by_key(|vm| vm.memory);
         if let Some(vm) = largest {
-            let message = format!("VMs and dataports need {all} in all, {} has {}", limits.platform, limits.memory);
+            let message = format!("VMs and dataports need {} in all, {} has {}", Bytes(all), limits.platform, Bytes(limits.memory));
             found.report(Kind::Platform, &vm.at.memory, message, "this VM has the most", "give the VMs less memory");
         }
     }

@@ -7,10 +7,11 @@
 use std::fs;
 use std::time::Instant;
 
-use crossvm_guest::{Connection, DataportIndex, System};
+use crossvm_guest::{DataportIndex, Endpoint, System};
 use sha2::{Digest, Sha256};
 
 use crate::chunk::{HEADER, Header, Layout};
+use crate::events::Spins;
 use crate::link::{Link, Shared, Turns};
 use crate::random::Random;
 use crate::report::{Failure, Report};
@@ -21,7 +22,7 @@ const CONNECTION: &str = "bulk";
 /// How much data.
 const TOTAL: usize = 64 << 20;
 /// Looks at COUNT before sleeping: about as long as the peer takes for the event alone.
-const SPINS: u32 = 200;
+const SPINS: Spins = Spins(200);
 
 /// What one side found.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ struct Outcome {
     bytes: usize,
     digest: String,
     begin: Instant,
-    slept: u32,
+    slept: u64,
 }
 
 /// Sends the data.
@@ -50,8 +51,8 @@ pub(crate) fn receive(system: &System, settings: &Settings, report: &Report) -> 
     })
 }
 
-fn check(system: &System, report: &Report, side: &str, work: impl FnOnce(&Connection) -> Result<Outcome, String>) -> Result<(), Failure> {
-    let connection = system.open(CONNECTION).map_err(|error| Failure::new(CHECK, error))?;
+fn check(system: &System, report: &Report, side: &str, work: impl FnOnce(&Endpoint) -> Result<Outcome, String>) -> Result<(), Failure> {
+    let connection = system.endpoint(CONNECTION).map_err(|error| Failure::new(CHECK, error))?;
     let outcome = work(&connection).map_err(|reason| Failure::new(CHECK, reason))?;
     pass(report, side, &outcome);
     Ok(())
@@ -106,10 +107,10 @@ fn sender(
         if let Some(previous) = sequence.checked_sub(1) {
             link.event(SPINS, || format!("receipt of chunk {previous}"))?;
         }
-        link.emit();
+        link.emit()?;
     }
     link.event(SPINS, || "receipt of the last chunk".to_owned())?;
-    Ok(Outcome { bytes: sent, digest: hexadecimal(&hash.finalize()), begin, slept: link.slept() })
+    Ok(Outcome { bytes: sent, digest: hexadecimal(&hash.finalize()), begin, slept: link.tally().slept })
 }
 
 /// Receives `total` bytes; does `halfway` when half of them are here.
@@ -139,14 +140,14 @@ fn receiver(
         let data = buffer.get_mut(..length).unwrap_or_default();
         dataport.read(slot + HEADER, data).map_err(|error| error.to_string())?;
         // The data are here: the sender may go on while they are hashed.
-        link.emit();
+        link.emit()?;
         hash.update(&*data);
         if (received..received + length).contains(&(total / 2)) {
             halfway()?;
         }
         received += length;
     }
-    Ok(Outcome { bytes: received, digest: hexadecimal(&hash.finalize()), begin, slept: link.slept() })
+    Ok(Outcome { bytes: received, digest: hexadecimal(&hash.finalize()), begin, slept: link.tally().slept })
 }
 
 /// Ends this VM without a good-bye: the kernel panics and resets the machine. Returns only where it cannot.
@@ -211,7 +212,7 @@ mod tests {
     fn a_sender_that_lies_is_refused() {
         let (memory, (mut first, second)) = (Memory::new(4096), sides());
         memory.write(0, &Header { sequence: 0, length: u32::MAX }.to_bytes()).unwrap();
-        first.emit();
+        first.emit().unwrap();
         assert!(receiver(&memory, second, 100_000, || Ok(())).unwrap_err().contains("claims 4294967295 bytes"));
     }
 

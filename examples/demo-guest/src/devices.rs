@@ -1,38 +1,77 @@
-//! Check `devices`: the connections are there, in order, and the kernel has no complaint about them.
+//! Check `devices`: the connections are there, in order, each with its driver, and the kernel has no complaint about them.
 
-use crossvm_guest::{Connection, Scope, System};
+use crossvm_guest::{Endpoint, System};
 
 use crate::dmesg;
+use crate::driver::{self, Driver};
+use crate::events::Events;
 use crate::report::{Failure, Report};
-use crate::settings::Settings;
 
 const CHECK: &str = "devices";
 
-/// Checks that this VM has the connections it must have, that a driver holds each, and that the kernel took them without a complaint.
-pub(crate) fn check(system: &System, settings: &Settings, report: &Report) -> Result<(), Failure> {
-    let fail = |reason: String| Failure::new(CHECK, reason);
-    // They are bound already: binding again must do no harm.
-    system.bind(Scope::Free).map_err(|error| fail(error.to_string()))?;
-    let functions = system.functions().map_err(|error| fail(error.to_string()))?;
-    let connections: Result<Vec<_>, _> = functions.iter().map(Connection::open).collect();
-    let connections = connections.map_err(|error| fail(error.to_string()))?;
-    let names: Vec<_> = connections.iter().map(Connection::name).collect();
-    for expected in settings.role.connections() {
-        if !names.contains(expected) {
-            return Err(fail(format!("no connection {expected}, there are: {}", names.join(","))));
+/// Who shall hold a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// This driver, from now on.
+    Now(Driver),
+    /// Nobody until [`driver::bind`].
+    Later,
+}
+
+/// Gives each connection to the driver that `choose` names, and reports what there is. Returns the connections in the order of their
+/// addresses.
+pub(crate) fn set_up(system: &System, report: &Report, choose: impl Fn(&str) -> Result<Holder, String>) -> Result<Vec<Endpoint>, Failure> {
+    let run = || -> Result<Vec<Endpoint>, String> {
+        let connections = open(system)?;
+        let mut holders = Vec::new();
+        // Out of reach of all drivers first: what is loaded for one connection would take the others as well.
+        for connection in &connections {
+            driver::reserve(connection.address())?;
+            holders.push((connection.address(), choose(connection.name())?));
         }
+        for (address, holder) in holders.clone() {
+            if let Holder::Now(driver) = holder {
+                driver::bind(address, driver)?;
+            }
+        }
+        // Opened anew: the functions have device files now.
+        let connections = open(system)?;
+        for (connection, (_, holder)) in connections.iter().zip(&holders) {
+            match holder {
+                // Taking hold of the events proves that the device file is there.
+                Holder::Now(_) => drop(Events::open(connection)?),
+                Holder::Later => {
+                    if let Some(name) = driver::bound(connection.address()) {
+                        return Err(format!("{name} holds {}, which nobody should", connection.name()));
+                    }
+                }
+            }
+        }
+        findings(&connections, report)?;
+        Ok(connections)
+    };
+    run().map_err(|reason| Failure::new(CHECK, reason))
+}
+
+/// All connections of this VM, in the order of their addresses.
+pub(crate) fn open(system: &System) -> Result<Vec<Endpoint>, String> {
+    let functions = system.functions().map_err(|error| error.to_string())?;
+    functions.iter().map(|function| Endpoint::open(function).map_err(|error| error.to_string())).collect()
+}
+
+fn findings(connections: &[Endpoint], report: &Report) -> Result<(), String> {
+    let log = dmesg::read()?;
+    if let Some(complaint) = dmesg::complaint(&log) {
+        return Err(format!("the kernel complains: {complaint}"));
     }
-    let mut bars = Vec::new();
-    for connection in &connections {
-        // Taking hold of the events proves that the driver is bound and its device file is there.
-        connection.waiter().map_err(|error| fail(error.to_string()))?;
-        let found = connection.function().bars().map_err(|error| fail(error.to_string()))?;
+    let (mut names, mut drivers, mut bars) = (Vec::new(), Vec::new(), Vec::new());
+    for connection in connections {
+        names.push(connection.name().to_owned());
+        drivers.push(driver::bound(connection.address()).unwrap_or_else(|| "-".to_owned()));
+        let found = connection.function().bars().map_err(|error| error.to_string())?;
         bars.extend(found.iter().map(|bar| format!("{}:{}:{:#x}:{}", connection.name(), bar.index(), bar.address(), bar.size())));
     }
-    let log = dmesg::read().map_err(fail)?;
-    if let Some(complaint) = dmesg::complaint(&log) {
-        return Err(fail(format!("the kernel complains: {complaint}")));
-    }
-    report.pass(CHECK, &[("names", names.join(",")), ("bars", bars.join(",")), ("dmesg", "clean".to_owned())]);
+    let findings = [("names", names.join(",")), ("drivers", drivers.join(",")), ("bars", bars.join(",")), ("dmesg", "clean".to_owned())];
+    report.pass(CHECK, &findings);
     Ok(())
 }

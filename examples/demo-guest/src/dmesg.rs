@@ -12,7 +12,7 @@ pub(crate) fn read() -> Result<String, String> {
 }
 
 /// Who speaks of PCI in the kernel's log.
-const SPEAKERS: [&str; 5] = ["pci 0", "pci_bus", "pci-host", "uio_pci_generic", "PCI:"];
+const SPEAKERS: [&str; 6] = ["pci 0", "pci_bus", "pci-host", "uio_pci_generic", "crossvm 0", "PCI:"];
 
 /// What the kernel says where it cannot give a function what it asks for, or does not believe its registers.
 const COMPLAINTS: [&str; 20] = [

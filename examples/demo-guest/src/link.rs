@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
-use crossvm_guest::{Connection, Dataport, Error, EventCount, Patience, Waiter};
+use crossvm_guest::{Dataport, Endpoint, Error, EventCount};
+
+use crate::events::{Events, Spins};
 
 /// One side of a conversation in which each side emits one event and then waits for the other's.
 pub(crate) trait Turns {
     /// Signals the peer.
-    fn emit(&mut self);
+    fn emit(&mut self) -> Result<(), String>;
 
     /// Takes the peer's event, looking `spins` times before sleeping. `what` says what the event means, should it not come.
-    fn event(&mut self, spins: u32, what: impl FnOnce() -> String) -> Result<(), String>;
+    fn event(&mut self, spins: Spins, what: impl FnOnce() -> String) -> Result<(), String>;
 
-    /// How many waits slept until an interrupt woke them.
-    fn slept(&self) -> u32;
+    /// What has happened so far.
+    fn tally(&self) -> Tally;
+}
+
+/// What one side of a conversation has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Events that this side has emitted.
+    pub(crate) emitted: u64,
+    /// Events that it has taken.
+    pub(crate) received: u64,
+    /// Waits that slept until an interrupt woke them.
+    pub(crate) slept: u64,
 }
 
 /// Memory that is shared with the peer.
@@ -42,43 +55,46 @@ impl Shared for Dataport {
 ///
 /// So each wait must take exactly one event: fewer are a lost one, more are one that nobody sent.
 #[derive(Debug)]
-pub(crate) struct Link<'connection> {
-    connection: &'connection Connection,
-    waiter: Waiter<'connection>,
+pub(crate) struct Link<'endpoint> {
+    events: Events<'endpoint>,
     timeout: Duration,
-    sleeps: u32,
+    tally: Tally,
 }
 
-impl<'connection> Link<'connection> {
-    /// Takes hold of the connection's events.
-    pub(crate) fn new(connection: &'connection Connection, timeout: Duration) -> Result<Self, String> {
-        let waiter = connection.waiter().map_err(|error| error.to_string())?;
-        Ok(Self { connection, waiter, timeout, sleeps: 0 })
+impl<'endpoint> Link<'endpoint> {
+    /// Takes hold of the events of `endpoint`.
+    pub(crate) fn new(endpoint: &'endpoint Endpoint, timeout: Duration) -> Result<Self, String> {
+        Ok(Self { events: Events::open(endpoint)?, timeout, tally: Tally::default() })
+    }
+
+    /// The same, on a wait that may take as much longer as `factor` says.
+    pub(crate) fn more_patient(mut self, factor: u32) -> Self {
+        self.timeout = self.timeout.saturating_mul(factor);
+        self
     }
 }
 
 impl Turns for Link<'_> {
-    fn emit(&mut self) {
-        self.connection.emit();
+    fn emit(&mut self) -> Result<(), String> {
+        self.tally.emitted += 1;
+        self.events.emit(EventCount::ONE)
     }
 
-    fn event(&mut self, spins: u32, what: impl FnOnce() -> String) -> Result<(), String> {
-        let patience = Patience::default().timeout(self.timeout).spins(spins);
-        let taken = match self.waiter.wait(patience) {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return Err(format!("no {} within {} s", what(), self.timeout.as_secs())),
-            Err(error) => return Err(error.to_string()),
+    fn event(&mut self, spins: Spins, what: impl FnOnce() -> String) -> Result<(), String> {
+        let Some(taken) = self.events.wait(self.timeout, spins)? else {
+            return Err(format!("no {} within {} s", what(), self.timeout.as_secs()));
         };
-        if taken.events != EventCount::ONE {
+        if taken.events != 1 {
             return Err(format!("{} events instead of 1 as {}", taken.events, what()));
         }
+        self.tally.received += 1;
         // A wait may sleep more than once, for interrupts that bring no event: it is one wait that slept.
-        self.sleeps += u32::from(taken.sleeps > 0);
+        self.tally.slept += u64::from(taken.slept);
         Ok(())
     }
 
-    fn slept(&self) -> u32 {
-        self.sleeps
+    fn tally(&self) -> Tally {
+        self.tally
     }
 }
 
@@ -95,28 +111,33 @@ pub(crate) mod fake {
     pub(crate) struct Side {
         to: Sender<()>,
         from: Receiver<()>,
+        tally: Tally,
     }
 
     /// Two sides that are each other's peer.
     pub(crate) fn sides() -> (Side, Side) {
         let ((to_second, from_first), (to_first, from_second)) = (channel(), channel());
-        (Side { to: to_second, from: from_second }, Side { to: to_first, from: from_first })
+        let side = |to, from| Side { to, from, tally: Tally { slept: u64::from(u32::MAX), ..Tally::default() } };
+        (side(to_second, from_second), side(to_first, from_first))
     }
 
     impl Turns for Side {
-        fn emit(&mut self) {
+        fn emit(&mut self) -> Result<(), String> {
+            self.tally.emitted += 1;
             // A peer that is gone hears nothing.
             let _ = self.to.send(());
+            Ok(())
         }
 
-        fn event(&mut self, _: u32, what: impl FnOnce() -> String) -> Result<(), String> {
+        fn event(&mut self, _: Spins, what: impl FnOnce() -> String) -> Result<(), String> {
             self.from.recv_timeout(Duration::from_secs(5)).map_err(|_| format!("no {}", what()))?;
+            self.tally.received += 1;
             // One event at most is on its way: a second one breaks the rule of the conversation.
             if self.from.try_recv().is_ok() { Err("2 events instead of 1".to_owned()) } else { Ok(()) }
         }
 
-        fn slept(&self) -> u32 {
-            u32::MAX
+        fn tally(&self) -> Tally {
+            self.tally
         }
     }
 

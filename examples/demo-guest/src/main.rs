@@ -1,40 +1,64 @@
 //! What runs in the guests of the demo: it uses the VM's connections, checks all that comes back, and reports on the console.
 //!
 //! ```text
-//!             vm0                                vm1
-//!   devices   all connections are there          all connections are there
-//!   reverse   lines to a native component
-//!   bulk      64 MiB, in chunks         ──────▶  received
-//!   ping      event                     ──────▶
-//!                                       ◀──────  event
+//!                  vm0                              vm1
+//!   devices        all connections are there        the same; nobody holds two of them yet
+//!   reverse        lines to a native component
+//!   bulk           64 MiB, in chunks       ──────▶  received
+//!   ping           event, INTx             ◀─────▶  event
+//!   late           5 events each           ──────▶  the drivers come, the kernel is interrupted, each event counts
+//!   ping-msix      event, MSI-X            ◀─────▶  event
+//!   count          many events at once     ◀─────▶  many events at once
+//!                                                   reboots
+//!   resume         event, INTx and MSI-X   ◀─────▶  event
 //! ```
+//!
+//! With `demo.check=PLAN` the guest checks its connections one after another instead, whatever they are: see [`check`].
 //!
 //! Each finding is one line, `DEMO check=NAME vm=NAME ok=1 key=value ...`; the last line is `DEMO done vm=NAME`, or
 //! `DEMO fail vm=NAME check=NAME reason=WORDS`. The kernel command line says which VM this is (`crossvm.vm=vm0`), and may ask for a
-//! mistake, to show that it is noticed (`demo.sabotage=corrupt|die|mute`), or change how long to wait without progress
-//! (`demo.timeout=SECONDS`).
+//! mistake, to show that it is noticed (`demo.sabotage=corrupt|die|mute|forget|leave`), change how long to wait without progress
+//! (`demo.timeout=SECONDS`), or how many events the check `count` sends (`demo.events=NUMBER`).
 //!
-//! Exit status: 0 after `DEMO done`, 1 after `DEMO fail`; anything else is a crash.
+//! Exit status: 0 after `DEMO done`, 1 after `DEMO fail`, 2 where the VM shall reboot; anything else is a crash.
 #![cfg(target_os = "linux")]
-#![forbid(unsafe_code)]
 
 mod bulk;
+mod check;
 mod chunk;
+mod count;
 mod devices;
 mod dmesg;
+mod driver;
+mod events;
+mod interrupts;
+mod late;
 mod link;
 mod ping;
 mod random;
 mod report;
 mod reverse;
+mod session;
 mod settings;
+mod talk;
 
 use std::process::ExitCode;
 
 use crossvm_guest::System;
 
 use crate::report::{Failure, Report};
-use crate::settings::{Role, Settings};
+use crate::settings::{Settings, Task};
+
+/// What the VM does when its part is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It switches itself off.
+    PowerOff,
+    /// It starts again.
+    Reboot,
+    /// It switches itself off though it should start again: a mistake on purpose.
+    Vanish,
+}
 
 fn main() -> ExitCode {
     let settings = match Settings::of_this_kernel() {
@@ -44,9 +68,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let report = Report::new(settings.role.name());
+    let report = Report::new(&settings.vm);
     match run(&settings, &report) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(After::PowerOff | After::Vanish) => ExitCode::SUCCESS,
+        Ok(After::Reboot) => ExitCode::from(2),
         Err(failure) => {
             report.fail(&failure);
             ExitCode::FAILURE
@@ -54,21 +79,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings, report: &Report) -> Result<(), Failure> {
-    report.ready(&settings::kernel_release(), settings::uptime());
+fn run(settings: &Settings, report: &Report) -> Result<After, Failure> {
+    report.ready(&settings::kernel_release(), settings::uptime(), settings::cpus());
     let system = System::default();
-    devices::check(&system, settings, report)?;
-    match settings.role {
-        Role::Vm0 => {
-            reverse::check(&system, settings, report)?;
-            bulk::send(&system, settings, report)?;
-            ping::ping(&system, settings, report)?;
-        }
-        Role::Vm1 => {
-            bulk::receive(&system, settings, report)?;
-            ping::pong(&system, settings, report)?;
-        }
+    let after = match &settings.task {
+        Task::Demo(role) => talk::play(*role, &system, settings, report)?,
+        Task::Check(plan) => check::run(plan, &system, settings, report)?,
+    };
+    if after == After::PowerOff {
+        report.done();
     }
-    report.done();
-    Ok(())
+    Ok(after)
 }

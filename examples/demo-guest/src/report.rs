@@ -4,6 +4,11 @@ use std::fmt;
 use std::io::Write;
 use std::time::Duration;
 
+use crossvm_guest::{Endpoint, System};
+
+use crate::session::Generation;
+use crate::{driver, interrupts};
+
 /// Why a check failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -21,24 +26,54 @@ impl Failure {
 /// Prints the findings of one VM.
 #[derive(Debug)]
 pub(crate) struct Report {
-    vm: &'static str,
+    vm: String,
 }
 
 impl Report {
     /// The report of the VM called `vm`.
-    pub(crate) const fn new(vm: &'static str) -> Self {
-        Self { vm }
+    pub(crate) fn new(vm: &str) -> Self {
+        Self { vm: word(vm) }
     }
 
-    /// The guest is up.
-    pub(crate) fn ready(&self, kernel: &str, uptime: Duration) {
-        self.print(&format!("DEMO ready vm={} kernel={} uptime_ms={}", self.vm, word(kernel), uptime.as_millis()));
+    /// The guest is up, on so many CPUs.
+    pub(crate) fn ready(&self, kernel: &str, uptime: Duration, cpus: usize) {
+        self.print(&format!("DEMO ready vm={} kernel={} uptime_ms={} cpus={cpus}", self.vm, word(kernel), uptime.as_millis()));
     }
 
     /// `check` passed, with these findings.
     pub(crate) fn pass(&self, check: &'static str, findings: &[(&'static str, String)]) {
         let findings: String = findings.iter().map(|(key, value)| format!(" {key}={}", word(value))).collect();
         self.print(&format!("DEMO check={check} vm={} ok=1{findings}", self.vm));
+    }
+
+    /// All that could be found out about one connection.
+    pub(crate) fn link(&self, findings: &[(&'static str, String)]) {
+        let findings: String = findings.iter().map(|(key, value)| format!(" {key}={}", word(value))).collect();
+        self.print(&format!("DEMO link vm={} ok=1{findings}", self.vm));
+    }
+
+    /// The interrupts of each connection so far, one line each.
+    pub(crate) fn interrupts(&self, system: &System) -> Result<(), String> {
+        for function in system.functions().map_err(|error| error.to_string())? {
+            let connection = Endpoint::open(&function).map_err(|error| error.to_string())?;
+            let (kind, Some(line)) = interrupts::of(function.address())? else { continue };
+            self.print(&format!(
+                "DEMO interrupt vm={} connection={} driver={} kind={} irq={} count={} source={}",
+                self.vm,
+                word(connection.name()),
+                word(&driver::bound(function.address()).unwrap_or_default()),
+                kind.name(),
+                line.irq,
+                line.count,
+                word(&line.source)
+            ));
+        }
+        Ok(())
+    }
+
+    /// The VM reboots, and means to come back.
+    pub(crate) fn leave(&self, Generation(generation): Generation) {
+        self.print(&format!("DEMO leave vm={} generation={generation}", self.vm));
     }
 
     /// All checks passed.

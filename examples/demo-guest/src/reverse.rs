@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 
 use crossvm_guest::{DataportIndex, System};
 
-use crate::link::{Link, Turns};
+use crate::events::Spins;
+use crate::link::{Link, Shared, Turns};
 use crate::random::Random;
 use crate::report::{Failure, Report};
 use crate::settings::Settings;
@@ -27,7 +28,7 @@ pub(crate) fn check(system: &System, settings: &Settings, report: &Report) -> Re
 
 fn run(system: &System, settings: &Settings) -> Result<usize, String> {
     let mut random = Random::from_kernel().map_err(|error| format!("/dev/urandom: {error}"))?;
-    let connection = system.open(CONNECTION).map_err(|error| error.to_string())?;
+    let connection = system.endpoint(CONNECTION).map_err(|error| error.to_string())?;
     let dataport = connection.dataport(DataportIndex::FIRST).map_err(|error| error.to_string())?;
     let half = dataport.size() / 2;
     let mut bytes = 0;
@@ -37,11 +38,19 @@ fn run(system: &System, settings: &Settings) -> Result<usize, String> {
         bytes += length;
     }
     let mut link = Link::new(&connection, settings.timeout)?;
-    for length in LIBRARY_LENGTHS {
+    bytes += exchange(&dataport, &mut link, &mut random)?;
+    Ok(bytes)
+}
+
+/// Sends lines of many lengths, and returns how many bytes came back reversed.
+pub(crate) fn exchange(dataport: &impl Shared, link: &mut impl Turns, random: &mut Random) -> Result<usize, String> {
+    let half = dataport.size() / 2;
+    let mut bytes = 0;
+    for length in LIBRARY_LENGTHS.into_iter().filter(|length| length + 1 < half) {
         let line = random.line(length);
         dataport.write(0, format!("{line}\n").as_bytes()).map_err(|error| error.to_string())?;
-        link.emit();
-        link.event(0, || format!("answer to a line of {length} bytes"))?;
+        link.emit()?;
+        link.event(Spins::NONE, || format!("answer to a line of {length} bytes"))?;
         let mut answer = vec![0; length + 1];
         dataport.read(half, &mut answer).map_err(|error| error.to_string())?;
         compare(&line, &answer)?;

@@ -3,29 +3,46 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::check::Plan;
+use crate::driver::Driver;
+
 /// Which VM of the demo this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Talks to the native component, sends, pings.
+    /// Talks to the native component, sends, pings, and never restarts.
     Vm0,
-    /// Receives, answers pings.
+    /// Receives, answers pings, reboots once.
     Vm1,
 }
 
-impl Role {
-    /// The VM's name.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Vm0 => "vm0",
-            Self::Vm1 => "vm1",
-        }
-    }
+/// One connection of the demo as a VM expects it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) name: &'static str,
+    pub(crate) driver: Driver,
+}
 
-    /// The connections that this VM must have.
-    pub(crate) const fn connections(self) -> &'static [&'static str] {
+const fn expected(name: &'static str, driver: Driver) -> Expected {
+    Expected { name, driver }
+}
+
+/// vm0's connections, in order.
+const OF_VM0: [Expected; 6] = [
+    expected("reverse", Driver::Uio),
+    expected("bulk", Driver::Uio),
+    expected("ping", Driver::Uio),
+    expected("ping-msix", Driver::CrossVm),
+    expected("late", Driver::Uio),
+    expected("late-msix", Driver::CrossVm),
+];
+
+impl Role {
+    /// The connections that this VM must have, in order, and the driver for each.
+    pub(crate) fn connections(self) -> &'static [Expected] {
         match self {
-            Self::Vm0 => &["reverse", "bulk", "ping"],
-            Self::Vm1 => &["bulk", "ping"],
+            Self::Vm0 => &OF_VM0,
+            // All but the native component's.
+            Self::Vm1 => OF_VM0.split_first().map_or(&[], |(_, rest)| rest),
         }
     }
 }
@@ -39,15 +56,32 @@ pub(crate) enum Sabotage {
     Die,
     /// One ping gets no answer.
     Mute,
+    /// One of the events for the driver that comes late is not sent.
+    Forget,
+    /// The VM that should reboot switches itself off.
+    Leave,
+}
+
+/// What this guest is here for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Its part of the demo.
+    Demo(Role),
+    /// To check each of its connections.
+    Check(Plan),
 }
 
 /// What the kernel command line asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    pub(crate) role: Role,
+    /// This VM's name.
+    pub(crate) vm: String,
+    pub(crate) task: Task,
     pub(crate) sabotage: Option<Sabotage>,
     /// How long to wait without progress before giving up.
     pub(crate) timeout: Duration,
+    /// How many events each side of a connection emits in the check `count`.
+    pub(crate) events: u32,
 }
 
 impl Settings {
@@ -59,23 +93,33 @@ impl Settings {
     fn parse(line: &str) -> Result<Self, String> {
         // The last one counts, as with the kernel's own parameters.
         let parameters = || line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
-        let value = |key: &str| parameters().rfind(|(name, _)| *name == key);
-        let role = match value("crossvm.vm").map(|(_, name)| name) {
-            Some("vm0") => Role::Vm0,
-            Some("vm1") => Role::Vm1,
-            Some(name) => return Err(format!("crossvm.vm={name} has no part in the demo")),
-            None => return Err("crossvm.vm is missing on the kernel command line".to_owned()),
+        let value = |key: &str| parameters().rfind(|(name, _)| *name == key).map(|(_, value)| value);
+        let number = |key: &str, default: u32| {
+            value(key).map_or(Ok(default), |number| number.parse().map_err(|error| format!("{key}={number}: {error}")))
         };
-        let sabotage = match value("demo.sabotage").map(|(_, kind)| kind) {
+        let vm = value("crossvm.vm").ok_or("crossvm.vm is missing on the kernel command line")?;
+        let task = match (value("demo.check"), vm) {
+            (Some(plan), _) => Task::Check(Plan::parse(plan).map_err(|error| format!("demo.check={plan}: {error}"))?),
+            (None, "vm0") => Task::Demo(Role::Vm0),
+            (None, "vm1") => Task::Demo(Role::Vm1),
+            (None, name) => return Err(format!("crossvm.vm={name} has no part in the demo, and there is no demo.check")),
+        };
+        let sabotage = match value("demo.sabotage") {
             None => None,
             Some("corrupt") => Some(Sabotage::Corrupt),
             Some("die") => Some(Sabotage::Die),
             Some("mute") => Some(Sabotage::Mute),
-            Some(kind) => return Err(format!("demo.sabotage={kind} is not corrupt, die or mute")),
+            Some("forget") => Some(Sabotage::Forget),
+            Some("leave") => Some(Sabotage::Leave),
+            Some(kind) => return Err(format!("demo.sabotage={kind} is not corrupt, die, mute, forget or leave")),
         };
-        let seconds = value("demo.timeout").map_or(Ok(60), |(_, seconds)| seconds.parse::<u32>());
-        let seconds = seconds.map_err(|error| format!("demo.timeout: {error}"))?;
-        Ok(Self { role, sabotage, timeout: Duration::from_secs(seconds.into()) })
+        Ok(Self {
+            vm: vm.to_owned(),
+            task,
+            sabotage,
+            timeout: Duration::from_secs(number("demo.timeout", 60)?.into()),
+            events: number("demo.events", 10_000)?,
+        })
     }
 }
 
@@ -91,22 +135,51 @@ pub(crate) fn uptime() -> Duration {
     seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
 }
 
+/// How many CPUs the kernel has brought up.
+pub(crate) fn cpus() -> usize {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("processor")).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_command_line_decides() {
-        let settings = Settings::parse("console=ttyAMA0 crossvm.vm=vm1 demo.sabotage=die demo.timeout=5\n").unwrap();
-        assert_eq!(settings, Settings { role: Role::Vm1, sabotage: Some(Sabotage::Die), timeout: Duration::from_secs(5) });
+        let settings = Settings::parse("console=ttyAMA0 crossvm.vm=vm1 demo.sabotage=die demo.timeout=5 demo.events=7\n").unwrap();
+        let expected = Settings {
+            vm: "vm1".to_owned(),
+            task: Task::Demo(Role::Vm1),
+            sabotage: Some(Sabotage::Die),
+            timeout: Duration::from_secs(5),
+            events: 7,
+        };
+        assert_eq!(settings, expected);
         let settings = Settings::parse("crossvm.vm=vm1 crossvm.vm=vm0").unwrap();
-        assert_eq!(settings, Settings { role: Role::Vm0, sabotage: None, timeout: Duration::from_secs(60) });
+        assert_eq!((settings.task, settings.sabotage, settings.timeout), (Task::Demo(Role::Vm0), None, Duration::from_secs(60)));
+        let settings = Settings::parse("crossvm.vm=camera demo.check=aruww").unwrap();
+        assert!(matches!(settings.task, Task::Check(_)) && settings.vm == "camera");
     }
 
     #[test]
     fn mistakes_in_it_are_reported() {
-        for line in ["", "crossvm.vm=vm7", "crossvm.vm=vm0 demo.sabotage=coffee", "crossvm.vm=vm0 demo.timeout=soon"] {
+        for line in [
+            "",
+            "crossvm.vm=vm7",
+            "crossvm.vm=vm0 demo.sabotage=coffee",
+            "crossvm.vm=vm0 demo.timeout=soon",
+            "crossvm.vm=vm0 demo.events=-1",
+            "crossvm.vm=a demo.check=nonsense",
+        ] {
             assert!(Settings::parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn vm1_has_what_vm0_has_but_for_the_component() {
+        let names = |role: Role| role.connections().iter().map(|expected| expected.name).collect::<Vec<_>>();
+        assert_eq!(names(Role::Vm0)[0], "reverse");
+        assert_eq!(names(Role::Vm0)[1..], names(Role::Vm1));
     }
 }

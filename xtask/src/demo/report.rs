@@ -1,13 +1,10 @@
 //! The result of a run, for people and, as JSON, for programs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
-use comfy_table::{Cell, Table};
+use comfy_table::Table;
 use serde::Serialize;
 
-use crate::tables::{bad, good, table};
+use crate::tables::table;
+use crate::trial::report::{self, Check, GuestReport};
 
 /// What a run has shown.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) reasons: Vec<String>,
     /// Wall time of the run, from the emulator's start to its end.
     pub(crate) seconds: f64,
+    /// Version of the interrupt controller.
+    pub(crate) gic: String,
     /// The mistake that was made on purpose, if any.
     pub(crate) sabotage: Option<String>,
     pub(crate) checks: Vec<Check>,
@@ -27,45 +26,11 @@ pub(crate) struct Report {
     pub(crate) log: String,
 }
 
-/// One thing that was verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Check {
-    pub(crate) name: String,
-    pub(crate) ok: bool,
-    /// What was seen, or why the check failed.
-    pub(crate) detail: String,
-}
-
-/// One guest.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct GuestReport {
-    pub(crate) name: String,
-    /// Release of its kernel, as it says itself.
-    pub(crate) kernel: Option<String>,
-    /// From the kernel's first moment to user space, by the guest's clock.
-    pub(crate) boot_seconds: Option<f64>,
-    /// Exits by kind, over its whole life.
-    pub(crate) exits: BTreeMap<String, u64>,
-    /// Why it stopped.
-    pub(crate) stopped: Option<String>,
-    /// How its kernel moved the BARs.
-    pub(crate) bar_moves: Vec<BarMove>,
-}
-
-/// One move of a BAR.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct BarMove {
-    /// Bus, device and function.
-    pub(crate) function: String,
-    pub(crate) bar: u64,
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-}
-
 /// One connection.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ConnectionReport {
     pub(crate) name: String,
+    pub(crate) driver: String,
     pub(crate) ends: Vec<EndReport>,
     /// Bytes that went through the dataport and were found equal on the other side.
     pub(crate) bytes_verified: u64,
@@ -80,69 +45,50 @@ pub(crate) struct EndReport {
 }
 
 impl Report {
-    /// Whether check `name` was made and passed.
-    pub(crate) fn passed(&self, name: &str) -> bool {
-        self.checks.iter().any(|check| check.name == name && check.ok)
+    /// The check called `name`, if it was made.
+    pub(crate) fn check(&self, name: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.name == name)
     }
 
-    /// Writes the report as JSON.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        std::fs::write(path, text).with_context(|| format!("cannot write the report {}", path.display()))
+    /// Whether check `name` was made and passed.
+    pub(crate) fn passed(&self, name: &str) -> bool {
+        self.check(name).is_some_and(|check| check.ok)
     }
 
     /// The report for a person: the reasons of a failure first, then what was verified.
     pub(crate) fn show(&self) -> String {
-        let mut text = String::new();
-        if !self.ok {
-            text.push_str("FAILED:\n");
-            for reason in &self.reasons {
-                text.push_str(&format!("  - {reason}\n"));
-            }
-            text.push('\n');
-        }
-        text.push_str(&format!("{}\n{}\n{}\n", self.checks_table(), self.guests_table(), self.connections_table()));
         let passed = self.checks.iter().filter(|check| check.ok).count();
-        text.push_str(&format!("{passed} of {} checks passed in {:.1} s. Console: {}\n", self.checks.len(), self.seconds, self.log));
-        text
-    }
-
-    fn checks_table(&self) -> Table {
-        let mut table = table(&["check", "", "what was seen"]);
-        for check in &self.checks {
-            let mark = if check.ok { good("ok") } else { bad("FAILED") };
-            table.add_row(vec![Cell::new(&check.name), mark, Cell::new(&check.detail)]);
-        }
-        table
-    }
-
-    fn guests_table(&self) -> Table {
-        let mut table = table(&["guest", "kernel", "boot", "exits"]);
-        for guest in &self.guests {
-            let total: u64 = guest.exits.values().sum();
-            let kinds = guest.exits.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| format!("{kind} {count}"));
-            table.add_row(vec![
-                guest.name.clone(),
-                guest.kernel.clone().unwrap_or_else(|| "-".to_owned()),
-                guest.boot_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s")),
-                format!("{total}: {}", kinds.collect::<Vec<_>>().join(", ")),
-            ]);
-        }
-        table
+        let tables = [
+            report::checks_table(&self.checks),
+            report::guests_table(&self.guests),
+            report::interrupts_table(&self.guests),
+            self.connections_table(),
+        ];
+        let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
+        format!(
+            "{}{tables}{passed} of {} checks passed in {:.1} s on a GICv{}. Console: {}\n",
+            report::failure(&self.reasons),
+            self.checks.len(),
+            self.seconds,
+            self.gic,
+            self.log
+        )
     }
 
     fn connections_table(&self) -> Table {
-        let mut table = table(&["connection", "end", "events sent", "events received", "bytes verified"]);
+        let mut table = table(&["connection", "driver", "end", "events sent", "events received", "bytes verified"]);
         let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         for connection in &self.connections {
             for (place, end) in connection.ends.iter().enumerate() {
-                let (name, bytes) = if place == 0 {
-                    (connection.name.clone(), connection.bytes_verified.to_string())
-                } else {
-                    (String::new(), String::new())
-                };
-                table.add_row(vec![name, end.peer.clone(), number(end.events_sent), number(end.events_received), bytes]);
+                let first = |text: String| if place == 0 { text } else { String::new() };
+                table.add_row(vec![
+                    first(connection.name.clone()),
+                    first(connection.driver.clone()),
+                    end.peer.clone(),
+                    number(end.events_sent),
+                    number(end.events_received),
+                    first(connection.bytes_verified.to_string()),
+                ]);
             }
         }
         table

@@ -1,22 +1,28 @@
-//! What the demonstration consists of: two Linux VMs, a native component, three connections.
+//! What the demonstration consists of: two Linux VMs, a native component, six connections.
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use clap::ValueEnum;
-use crossvm_manifest::{ComponentKind, Reboot};
+use crossvm_manifest::ComponentKind;
 
 use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
 
 /// The VMs, by name.
 pub(super) const VMS: [&str; 2] = ["vm0", "vm1"];
 /// The native component.
-const MIRROR: &str = "mirror";
+pub(super) const MIRROR: &str = "mirror";
 /// Bytes that go through `bulk`.
 pub(super) const BULK_BYTES: u64 = 64 << 20;
-/// Round trips over `ping`.
-pub(super) const PINGS: u64 = 10_000;
+/// Events that vm1's late drivers find, on each of their connections.
+pub(super) const EARLY: u64 = 5;
 const MEMORY: u64 = 256 << 20;
+
+/// The kernel's stock driver.
+const UIO: &str = "uio_pci_generic";
+/// Ours.
+const CROSSVM: &str = "crossvm";
 
 /// A connection of the demonstration.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +30,15 @@ pub(super) struct DemoConnection {
     pub(super) name: &'static str,
     size: u64,
     pub(super) ends: Ends,
+    /// Who holds it in each guest.
+    pub(super) driver: &'static str,
+}
+
+impl DemoConnection {
+    /// How it interrupts.
+    pub(super) fn interrupt(&self) -> &'static str {
+        if self.driver == CROSSVM { "MSI-X" } else { "INTx" }
+    }
 }
 
 /// Who is connected.
@@ -51,11 +66,75 @@ impl Ends {
 }
 
 /// The connections, in the order in which the VMs see them.
-pub(super) const CONNECTIONS: [DemoConnection; 3] = [
-    DemoConnection { name: "reverse", size: 64 << 10, ends: Ends::VmAndComponent { vm: "vm0", component: MIRROR } },
-    DemoConnection { name: "bulk", size: 1 << 20, ends: Ends::Vms(VMS) },
-    DemoConnection { name: "ping", size: 4 << 10, ends: Ends::Vms(VMS) },
+pub(super) const CONNECTIONS: [DemoConnection; 6] = [
+    DemoConnection { name: "reverse", size: 64 << 10, ends: Ends::VmAndComponent { vm: "vm0", component: MIRROR }, driver: UIO },
+    DemoConnection { name: "bulk", size: 1 << 20, ends: Ends::Vms(VMS), driver: UIO },
+    DemoConnection { name: "ping", size: 4 << 10, ends: Ends::Vms(VMS), driver: UIO },
+    DemoConnection { name: "ping-msix", size: 4 << 10, ends: Ends::Vms(VMS), driver: CROSSVM },
+    DemoConnection { name: "late", size: 4 << 10, ends: Ends::Vms(VMS), driver: UIO },
+    DemoConnection { name: "late-msix", size: 4 << 10, ends: Ends::Vms(VMS), driver: CROSSVM },
 ];
+
+/// Round trips by events alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rally {
+    /// The check.
+    pub(super) name: &'static str,
+    pub(super) connection: &'static str,
+    pub(super) rounds: u64,
+    /// Which of vm1's lives.
+    pub(super) life: usize,
+}
+
+/// All of them.
+pub(super) const RALLIES: [Rally; 4] = [
+    Rally { name: "ping", connection: "ping", rounds: 10_000, life: 0 },
+    Rally { name: "ping-msix", connection: "ping-msix", rounds: 5000, life: 0 },
+    Rally { name: "resume", connection: "ping", rounds: 1000, life: 1 },
+    Rally { name: "resume-msix", connection: "ping-msix", rounds: 1000, life: 1 },
+];
+
+/// The checks of many events at once, and their connections.
+pub(super) const COUNTS: [(&str, &str); 2] = [("count", "ping"), ("count-msix", "ping-msix")];
+
+/// How many events the guests send each other as fast as they can: over two connections, in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Events(u64);
+
+impl Events {
+    /// A million.
+    pub(crate) const MILLION: Self = Self(1_000_000);
+    /// What goes through one counter must fit in it.
+    const MOST: u64 = 1 << 30;
+
+    /// Of them, those of one side of one connection.
+    pub(super) const fn of_one_side(self) -> u64 {
+        self.0 / 4
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(40_000)
+    }
+}
+
+impl FromStr for Events {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if (4..=Self::MOST).contains(&number) && number % 4 == 0 => Ok(Self(number)),
+            _ => Err(format!("the number of events is a multiple of 4 from 4 to {}", Self::MOST)),
+        }
+    }
+}
+
+impl fmt::Display for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A mistake made on purpose: the demonstration must notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,6 +145,10 @@ pub(crate) enum Sabotage {
     KillGuest,
     /// vm1 leaves one ping without an answer
     MutePeer,
+    /// vm0 sends one event less before vm1's drivers are there
+    LoseEarlyEvent,
+    /// vm1 switches itself off where it should reboot
+    StayAway,
 }
 
 impl Sabotage {
@@ -75,6 +158,8 @@ impl Sabotage {
             Self::CorruptByte => ("vm0", "demo.sabotage=corrupt"),
             Self::KillGuest => ("vm1", "demo.sabotage=die"),
             Self::MutePeer => ("vm1", "demo.sabotage=mute"),
+            Self::LoseEarlyEvent => ("vm0", "demo.sabotage=forget"),
+            Self::StayAway => ("vm1", "demo.sabotage=leave"),
         }
     }
 
@@ -82,19 +167,62 @@ impl Sabotage {
     pub(crate) fn culprit(self) -> &'static str {
         match self {
             Self::CorruptByte => "bulk",
-            Self::KillGuest => "power-off-vm1",
+            Self::KillGuest | Self::StayAway => "reboot",
             Self::MutePeer => "ping",
+            Self::LoseEarlyEvent => "late",
+        }
+    }
+
+    /// What the reason must say.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::CorruptByte => "SHA-256 differs",
+            Self::KillGuest => "crashed",
+            Self::MutePeer => "no answer to ping 5000",
+            Self::LoseEarlyEvent => "4 events instead of 5",
+            Self::StayAway => "did not come back",
         }
     }
 
     /// Checks that must pass all the same: the failure is the intended one and nothing else.
     pub(crate) fn untouched(self) -> &'static [&'static str] {
         match self {
-            Self::CorruptByte => {
-                &["hypervisor", "boot-vm0", "boot-vm1", "reverse", "ping", "console-vm0", "console-vm1", "power-off-vm0", "power-off-vm1"]
-            }
-            Self::KillGuest => &["boot-vm0", "boot-vm1", "devices-vm0", "devices-vm1", "reverse", "console-vm0"],
+            Self::CorruptByte => &[
+                "hypervisor",
+                "boot-vm0",
+                "boot-vm1",
+                "reverse",
+                "ping",
+                "late",
+                "late-msix",
+                "ping-msix",
+                "count",
+                "count-msix",
+                "reboot",
+                "resume",
+                "resume-msix",
+                "console-vm0",
+                "console-vm1",
+                "power-off-vm0",
+                "power-off-vm1",
+            ],
+            Self::KillGuest => &["boot-vm0", "devices-vm0", "reverse", "console-vm0"],
             Self::MutePeer => &["boot-vm0", "boot-vm1", "reverse", "bulk", "console-vm0", "console-vm1"],
+            Self::LoseEarlyEvent => &["boot-vm0", "boot-vm1", "reverse", "bulk", "ping", "console-vm0", "console-vm1"],
+            Self::StayAway => &[
+                "boot-vm0",
+                "reverse",
+                "bulk",
+                "ping",
+                "late",
+                "late-msix",
+                "ping-msix",
+                "count",
+                "count-msix",
+                "console-vm0",
+                "console-vm1",
+                "power-off-vm1",
+            ],
         }
     }
 }
@@ -105,15 +233,18 @@ impl fmt::Display for Sabotage {
             Self::CorruptByte => "corrupt-byte",
             Self::KillGuest => "kill-guest",
             Self::MutePeer => "mute-peer",
+            Self::LoseEarlyEvent => "lose-early-event",
+            Self::StayAway => "stay-away",
         })
     }
 }
 
 /// The whole system, with this kernel and initial RAM disk in both VMs.
-pub(super) fn system(kernel: &Path, initrd: &Path, sabotage: Option<Sabotage>) -> System {
+pub(super) fn system(kernel: &Path, initrd: &Path, events: Events, sabotage: Option<Sabotage>) -> System {
     let vm = |name: &str| {
         // A kernel that panics resets at once, so that the hypervisor learns of it.
-        let mut command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={name}");
+        let events = events.of_one_side();
+        let mut command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={name} demo.events={events}");
         if let Some(sabotage) = sabotage {
             // Nobody needs to wait long for what is known to fail.
             command_line.push_str(" demo.timeout=20");
@@ -123,8 +254,7 @@ pub(super) fn system(kernel: &Path, initrd: &Path, sabotage: Option<Sabotage>) -
             }
         }
         // A VM that crashes on purpose is not to start again.
-        let on_reboot = if sabotage.is_some() { Reboot::Stop } else { Reboot::Restart };
-        VmSpec { memory: MEMORY, initrd: Some(initrd.to_owned()), on_reboot, ..VmSpec::new(name, kernel.to_owned(), command_line) }
+        VmSpec { memory: MEMORY, initrd: Some(initrd.to_owned()), ..VmSpec::new(name, kernel.to_owned(), command_line) }
     };
     let connection = |connection: &DemoConnection| ConnectionSpec::new(connection.name, connection.ends.peers(), connection.size);
     System {
@@ -142,15 +272,15 @@ mod tests {
 
     #[test]
     fn the_system_can_be_composed() {
-        let system = system(Path::new("Image"), Path::new("initrd"), None);
+        let system = system(Path::new("Image"), Path::new("initrd"), Events::default(), None);
         let topology = system.topology(|_| Ok(Image { address: 0x4200_0000, size: 1 })).unwrap();
-        assert_eq!((topology.vms.len(), topology.components.len(), topology.connections.len()), (2, 1, 3));
-        assert!(topology.vms.iter().all(|vm| !vm.command_line.contains("demo.")));
+        assert_eq!((topology.vms.len(), topology.components.len(), topology.connections.len()), (2, 1, 6));
+        assert!(topology.vms.iter().all(|vm| vm.command_line.contains("demo.events=10000") && !vm.command_line.contains("sabotage")));
     }
 
     #[test]
     fn a_sabotage_reaches_its_vm_only() {
-        let system = system(Path::new("Image"), Path::new("initrd"), Some(Sabotage::KillGuest));
+        let system = system(Path::new("Image"), Path::new("initrd"), Events::default(), Some(Sabotage::KillGuest));
         assert!(!system.vms[0].command_line.contains("sabotage"));
         assert!(system.vms[1].command_line.ends_with("demo.sabotage=die"));
     }
@@ -159,6 +289,14 @@ mod tests {
     fn no_sabotage_expects_its_own_check_to_pass() {
         for sabotage in Sabotage::value_variants() {
             assert!(!sabotage.untouched().contains(&sabotage.culprit()));
+        }
+    }
+
+    #[test]
+    fn events_are_shared_out_to_four() {
+        assert_eq!("1000000".parse::<Events>().map(Events::of_one_side), Ok(250_000));
+        for wrong in ["0", "3", "1000001", "x", "2000000000"] {
+            assert!(wrong.parse::<Events>().unwrap_err().contains("a multiple of 4"), "{wrong}");
         }
     }
 }

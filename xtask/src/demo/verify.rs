@@ -1,175 +1,112 @@
 //! From what the console says to what it proves. Pure: the same lines give the same report.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use super::report::{Check, ConnectionReport, EndReport, GuestReport, Report};
-use super::scenario::{BULK_BYTES, CONNECTIONS, Ends, PINGS, Sabotage, VMS};
-use super::transcript::{Counts, Guest, POWER_OFF, Transcript};
-use crate::launch::Ended;
+use super::Play;
+use super::report::{ConnectionReport, EndReport, Report};
+use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, VMS};
 use crate::progress::seconds;
-
-/// What a check has seen, or why it failed.
-type Finding = Result<String, String>;
-
-/// What is known about a run beside its console.
-#[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) ended: Ended,
-    pub(super) took: Duration,
-    /// The kernel release that the package has.
-    pub(super) kernel: String,
-    pub(super) sabotage: Option<Sabotage>,
-    /// Path of the console's log.
-    pub(super) log: String,
-}
+use crate::trial::Run;
+use crate::trial::fields::Fields;
+use crate::trial::findings::{self, Finding, took};
+use crate::trial::report::{self, Check};
+use crate::trial::transcript::{Counts, Guest, Life, POWER_OFF, Transcript};
 
 /// Makes every check.
-pub(super) fn verify(transcript: &Transcript, run: &Run) -> Report {
-    let mut checks = vec![check("hypervisor", hypervisor(transcript, run))];
+pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play) -> Report {
+    let mut checks = vec![Check::new("hypervisor", findings::hypervisor(transcript, run))];
     for name in VMS {
         let guest = transcript.guest(name);
-        checks.push(check(&format!("boot-{name}"), boot(&guest, &run.kernel)));
-        checks.push(check(&format!("devices-{name}"), devices(name, &guest)));
-        checks.push(check(&format!("bars-{name}"), bars(&guest)));
+        checks.push(Check::new(format!("boot-{name}"), findings::boot(&guest, &run.kernel, 1)));
+        checks.push(Check::new(format!("devices-{name}"), devices(name, &guest)));
+        checks.push(Check::new(format!("bars-{name}"), bars(&guest)));
     }
-    checks.push(check("reverse", reverse(transcript)));
-    checks.push(check("bulk", bulk(transcript)));
-    checks.push(check("ping", ping(transcript)));
+    let [ping, ping_msix, resume, resume_msix] = RALLIES.map(|one| Check::new(one.name, rally(transcript, one)));
+    checks.extend([Check::new("reverse", reverse(transcript)), Check::new("bulk", bulk(transcript)), ping]);
+    checks.extend(["late", "late-msix"].map(|name| Check::new(name, late(transcript, name))));
+    checks.push(ping_msix);
+    checks.extend(COUNTS.map(|(name, _)| Check::new(name, count(transcript, name, play.events))));
+    checks.push(Check::new("reboot", reboot(transcript)));
+    checks.extend([resume, resume_msix]);
+    checks.push(Check::new("events", events(transcript, play.events)));
+    checks.push(Check::new("interrupts", interrupts(transcript)));
     for name in VMS {
         let guest = transcript.guest(name);
-        checks.push(check(&format!("console-{name}"), console(&guest)));
-        checks.push(check(&format!("power-off-{name}"), power_off(&guest)));
+        checks.push(Check::new(format!("console-{name}"), findings::console(&guest)));
+        checks.push(Check::new(format!("power-off-{name}"), findings::power_off(&guest)));
     }
-    let bytes = |name: &str| {
-        let passed = checks.iter().any(|check| check.name == name && check.ok);
-        transcript.guest("vm0").passed.get(name).filter(|_| passed).and_then(|fields| fields.number("bytes")).unwrap_or(0)
-    };
-    let connections = CONNECTIONS.iter().map(|connection| ConnectionReport {
-        name: connection.name.to_owned(),
-        ends: connection.ends.peers().map(|peer| end_report(peer, counts(transcript, connection.ends, peer, connection.name))).to_vec(),
-        bytes_verified: bytes(connection.name),
-    });
-    let connections = connections.collect();
-    let reasons = reasons(&checks);
+    let reasons = findings::reasons(&checks);
     Report {
         ok: reasons.is_empty(),
         reasons,
         seconds: run.took.as_secs_f64(),
-        sabotage: run.sabotage.map(|sabotage| sabotage.to_string()),
-        guests: VMS.iter().map(|name| guest_report(name, &transcript.guest(name))).collect(),
+        gic: play.gic.to_string(),
+        sabotage: play.sabotage.map(|sabotage| sabotage.to_string()),
+        guests: report::guests(transcript, VMS.into_iter()),
+        connections: CONNECTIONS.iter().map(|connection| connection_report(transcript, connection, &checks)).collect(),
         checks,
-        connections,
         log: run.log.clone(),
     }
 }
 
-/// Why the run failed, what explains the most first: a VM that crashed fails its connections too.
-fn reasons(checks: &[Check]) -> Vec<String> {
-    const CAUSES: [&str; 4] = ["hypervisor", "power-off-", "console-", "boot-"];
-    let mut failed: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
-    failed.sort_by_key(|check| CAUSES.iter().position(|cause| check.name.starts_with(cause)).unwrap_or(CAUSES.len()));
-    failed.iter().map(|check| format!("{}: {}", check.name, check.detail)).collect()
-}
-
-fn check(name: &str, finding: Finding) -> Check {
-    let (ok, detail) = match finding {
-        Ok(detail) => (true, detail),
-        Err(detail) => (false, detail),
+fn connection_report(transcript: &Transcript, connection: &DemoConnection, checks: &[Check]) -> ConnectionReport {
+    let passed = checks.iter().any(|check| check.name == connection.name && check.ok);
+    let life = transcript.guest(VMS[0]).first();
+    let bytes = life.passed.get(connection.name).filter(|_| passed).and_then(|fields| fields.number("bytes")).unwrap_or(0);
+    let end = |peer: &'static str| {
+        let counts = counts(transcript, connection.ends, peer, connection.name);
+        EndReport {
+            peer: peer.to_owned(),
+            events_sent: counts.map(|counts| counts.emitted),
+            events_received: counts.map(|counts| counts.received),
+        }
     };
-    Check { name: name.to_owned(), ok, detail }
-}
-
-fn guest_report(name: &str, guest: &Guest) -> GuestReport {
-    GuestReport {
-        name: name.to_owned(),
-        kernel: guest.ready.as_ref().map(|ready| ready.kernel.clone()),
-        boot_seconds: guest.ready.as_ref().map(|ready| ready.uptime.as_secs_f64()),
-        exits: guest.exits.clone(),
-        stopped: guest.stop.clone(),
-        bar_moves: guest.bar_moves.clone(),
+    ConnectionReport {
+        name: connection.name.to_owned(),
+        driver: connection.driver.to_owned(),
+        ends: connection.ends.peers().map(end).to_vec(),
+        bytes_verified: bytes,
     }
 }
 
-fn end_report(peer: &str, counts: Option<Counts>) -> EndReport {
-    EndReport {
-        peer: peer.to_owned(),
-        events_sent: counts.map(|counts| counts.emitted),
-        events_received: counts.map(|counts| counts.received),
-    }
+/// The connections of VM `name`.
+fn of_vm(name: &str) -> impl Iterator<Item = &'static DemoConnection> {
+    CONNECTIONS.iter().filter(move |connection| connection.ends.peers().contains(&name))
 }
 
-fn hypervisor(transcript: &Transcript, run: &Run) -> Finding {
-    if let Some(panic) = &transcript.panic {
-        return Err(format!("the hypervisor failed: {panic}"));
-    }
-    match &run.ended {
-        Ended::Failed(why) => return Err(why.clone()),
-        Ended::TimedOut(after) => return Err(format!("the machine was still running after {}", seconds(*after))),
-        Ended::Interrupted => return Err("interrupted by the user".to_owned()),
-        Ended::Stopped => return Err("the machine was still running after a failure and was stopped".to_owned()),
-        Ended::PoweredOff => {}
-    }
-    if !transcript.started {
-        return Err("the hypervisor did not announce itself".to_owned());
-    }
-    match transcript.end.as_deref() {
-        Some("all-vms-stopped") => Ok(format!("ended by itself after {}", seconds(run.took))),
-        Some(reason) => Err(format!("the hypervisor ended early: {reason}")),
-        None => Err("the machine ended without the hypervisor's last record: it crashed".to_owned()),
-    }
-}
-
-fn boot(guest: &Guest, expected: &str) -> Finding {
-    let ready = guest.ready.as_ref().ok_or("the kernel did not reach user space")?;
-    if ready.kernel != expected {
-        return Err(format!("the guest runs kernel {}, the package has {expected}", ready.kernel));
-    }
-    Ok(format!("Linux {} in user space after {}", ready.kernel, seconds(ready.uptime)))
-}
-
+/// Each connection is there each time that the guest booted, and held by its driver; in vm1's first life some are left for later.
 fn devices(name: &str, guest: &Guest) -> Finding {
-    let fields = passed(name, guest, "devices")?;
-    let found: Vec<_> = fields.get("names").unwrap_or_default().split(',').collect();
-    let expected: Vec<_> =
-        CONNECTIONS.iter().filter(|connection| connection.ends.peers().contains(&name)).map(|connection| connection.name).collect();
-    if found != expected {
-        return Err(format!("the guest sees the connections {}; it should see {}", found.join(", "), expected.join(", ")));
+    let late = |connection: &DemoConnection| name == VMS[1] && (connection.name.starts_with("late") || connection.interrupt() == "MSI-X");
+    for (place, life) in guest.lives.iter().enumerate() {
+        let fields = passed(name, guest, life, "devices")?;
+        let list = |key: &str| fields.get(key).unwrap_or_default().split(',').map(str::to_owned).collect::<Vec<_>>();
+        let (found, drivers) = (list("names"), list("drivers"));
+        let expected: Vec<_> = of_vm(name).map(|connection| connection.name).collect();
+        if found != expected {
+            return Err(format!("the guest sees the connections {}; it should see {}", found.join(", "), expected.join(", ")));
+        }
+        for (connection, driver) in of_vm(name).zip(&drivers) {
+            let expected = if place == 0 && late(connection) { "-" } else { connection.driver };
+            if driver != expected {
+                return Err(format!("`{}` is held by {driver}; it should be {expected}", connection.name));
+            }
+        }
     }
-    Ok(format!("{} on stock uio_pci_generic", found.join(", ")))
+    let of = |interrupt: &str| {
+        let mine = of_vm(name).filter(|connection| connection.interrupt() == interrupt);
+        mine.map(|connection| connection.name).collect::<Vec<_>>().join(", ")
+    };
+    let [stock, own] = ["INTx", "MSI-X"].map(of);
+    Ok(format!("{stock} on stock uio_pci_generic; {own} on our driver"))
 }
 
-/// Linux has moved the BARs, and where the guest sees them is where the hypervisor has last put them.
+/// Each time that the guest booted, its BARs were where the hypervisor had put them.
 fn bars(guest: &Guest) -> Finding {
-    if guest.bars.is_empty() {
-        return Err("the guest reports no BARs".to_owned());
-    }
-    let functions: BTreeSet<_> = guest.bar_moves.iter().map(|moved| (moved.function.as_str(), moved.bar)).collect();
-    let mut placed = Vec::new();
-    let mut moved = 0;
-    for (function, bar) in functions {
-        let mut moves = guest.bar_moves.iter().filter(|moved| moved.function == function && moved.bar == bar);
-        let Some(first) = moves.next() else { continue };
-        let last = moves.next_back().unwrap_or(first);
-        moved += usize::from(first.from != last.to);
-        placed.push((bar, last.to));
-    }
-    for bar in &guest.bars {
-        let Some(place) = placed.iter().position(|place| *place == (bar.bar, bar.address)) else {
-            let place = format!("the guest sees BAR {} of `{}` at {:#x}", bar.bar, bar.connection, bar.address);
-            return Err(format!("{place}, where the hypervisor has not moved such a BAR last"));
-        };
-        placed.swap_remove(place);
-    }
-    if moved == 0 {
-        return Err("Linux moved no BAR, so nothing shows that memory follows".to_owned());
-    }
-    Ok(format!("Linux moved {moved} of {}; all are where the guest sees them", guest.bars.len()))
+    let all: Result<Vec<_>, _> = guest.lives.iter().map(findings::bars).collect();
+    Ok(all?.join("; again: "))
 }
 
 fn reverse(transcript: &Transcript) -> Finding {
-    let guest = transcript.guest("vm0");
-    let fields = passed("vm0", &guest, "reverse")?;
+    let guest = transcript.guest(VMS[0]);
+    let fields = passed(VMS[0], &guest, &guest.first(), "reverse")?.clone();
     let lines = fields.number("lines").filter(|lines| *lines > 0).ok_or("no line was sent")?;
     let events = agreed(transcript, "reverse")?;
     if events != [lines, lines] {
@@ -179,80 +116,184 @@ fn reverse(transcript: &Transcript) -> Finding {
 }
 
 fn bulk(transcript: &Transcript) -> Finding {
-    let [sender, receiver] = VMS.map(|name| transcript.guest(name));
-    let sent = side(&sender, "vm0", "bulk", "send")?;
-    let received = side(&receiver, "vm1", "bulk", "receive")?;
+    let [sent, received] = sides(transcript, 0, "bulk", ["send", "receive"])?;
     let bytes = [sent.number("bytes"), received.number("bytes")];
     if bytes != [Some(BULK_BYTES); 2] {
         let [sent, received] = bytes.map(|bytes| bytes.unwrap_or(0));
         return Err(format!("{sent} bytes sent and {received} received; there should be {BULK_BYTES}"));
     }
-    let sum = |fields: &super::fields::Fields| fields.get("sha256").filter(|sum| sum.len() == 64).map(str::to_owned);
-    let (Some(one), Some(other)) = (sum(sent), sum(received)) else { return Err("a side printed no SHA-256".to_owned()) };
+    let sum = |fields: &Fields| fields.get("sha256").filter(|sum| sum.len() == 64).map(str::to_owned);
+    let (Some(one), Some(other)) = (sum(&sent), sum(&received)) else { return Err("a side printed no SHA-256".to_owned()) };
     if one != other {
         return Err(format!("SHA-256 differs: sent {one}, received {other}"));
     }
-    let events = agreed(transcript, "bulk")?;
-    let time = received.number("ms").map_or_else(String::new, |ms| format!(" in {}", seconds(Duration::from_millis(ms))));
-    Ok(format!("{} MiB{time}, SHA-256 equal ({}…), {} + {} events", BULK_BYTES >> 20, one.get(..16).unwrap_or(&one), events[0], events[1]))
+    let time = took(received.number("ms"));
+    Ok(format!("{} MiB{time}, SHA-256 equal ({}…)", BULK_BYTES >> 20, one.get(..16).unwrap_or(&one)))
 }
 
-fn ping(transcript: &Transcript) -> Finding {
-    let [one, other] = VMS.map(|name| transcript.guest(name));
-    let sides = [side(&one, "vm0", "ping", "ping")?, side(&other, "vm1", "ping", "pong")?];
-    for (name, fields) in VMS.iter().zip(sides) {
+fn rally(transcript: &Transcript, rally: Rally) -> Finding {
+    let sides = sides(transcript, rally.life, rally.name, ["ping", "pong"])?;
+    for (name, fields) in VMS.iter().zip(&sides) {
         let counted = [fields.number("sent"), fields.number("received")];
-        if counted != [Some(PINGS); 2] {
+        if counted != [Some(rally.rounds); 2] {
             let [sent, received] = counted.map(|count| count.unwrap_or(0));
-            return Err(format!("{name} sent {sent} events and received {received}; there should be {PINGS} each"));
+            return Err(format!("{name} sent {sent} events and received {received}; there should be {} each", rally.rounds));
         }
     }
-    let events = agreed(transcript, "ping")?;
-    if events != [PINGS; 2] {
-        return Err(format!("the hypervisor counted {} events there and {} back; there should be {PINGS} each", events[0], events[1]));
-    }
-    let time = sides[0].number("ms").map_or_else(String::new, |ms| format!(" in {}", seconds(Duration::from_millis(ms))));
-    let slept = sides.map(|fields| fields.number("slept").unwrap_or(0));
-    Ok(format!("{PINGS} round trips{time}, none lost; waits that slept for the interrupt: {} and {}", slept[0], slept[1]))
+    let slept = sides.each_ref().map(|fields| fields.number("slept").unwrap_or(0));
+    let after = if rally.life == 0 { "" } else { " after the reboot" };
+    let connection = CONNECTIONS.iter().find(|connection| connection.name == rally.connection);
+    let interrupt = connection.map_or("", DemoConnection::interrupt);
+    let time = took(sides[0].number("ms"));
+    let rounds = rally.rounds;
+    Ok(format!("{rounds} round trips{after}{time}, none lost; waits that slept for the {interrupt}: {} and {}", slept[0], slept[1]))
 }
 
-fn console(guest: &Guest) -> Finding {
-    match guest.complaints.as_slice() {
-        [] if guest.ready.is_none() => Err("the guest's boot was not seen to its end".to_owned()),
-        [] => Ok("no complaint about PCI, interrupts or memory".to_owned()),
-        [first, rest @ ..] => Err(format!("the kernel complains ({} lines): {first}", rest.len() + 1)),
+/// The events that came before the driver were not forgotten, and the kernel was interrupted for them.
+fn late(transcript: &Transcript, name: &str) -> Finding {
+    let [sent, found] = sides(transcript, 0, name, ["emit", "bind"])?;
+    if [sent.number("emitted"), found.number("count")] != [Some(EARLY); 2] {
+        let [sent, found] = [sent.number("emitted"), found.number("count")].map(|count| count.unwrap_or(0));
+        return Err(format!("{sent} events were sent and {found} found; there should be {EARLY}"));
+    }
+    let connection = CONNECTIONS.iter().find(|connection| connection.name == name).ok_or("no such connection")?;
+    let interrupts = found.number("interrupts").unwrap_or(0);
+    if interrupts == 0 || found.get("interrupt") != Some(connection.interrupt()) {
+        return Err(format!("{interrupts} interrupts by {}", found.get("interrupt").unwrap_or("nothing")));
+    }
+    let counts = agreed(transcript, name)?;
+    if counts != [EARLY, 0] {
+        return Err(format!("the hypervisor counted {} events there and {} back", counts[0], counts[1]));
+    }
+    let (driver, interrupt) = (connection.driver, connection.interrupt());
+    Ok(format!("{EARLY} events before {driver} was there; it was interrupted ({interrupt}) and found all {EARLY}"))
+}
+
+/// Many events at once, in both directions: each counts.
+fn count(transcript: &Transcript, name: &str, events: Events) -> Finding {
+    let events = events.of_one_side();
+    let mut shown = Vec::new();
+    for vm in VMS {
+        let guest = transcript.guest(vm);
+        let fields = passed(vm, &guest, &guest.first(), name)?.clone();
+        let counted = [fields.number("sent"), fields.number("received")];
+        if counted != [Some(events); 2] {
+            let [sent, received] = counted.map(|count| count.unwrap_or(0));
+            return Err(format!("{vm} sent {sent} events and counted {received}; there should be {events} each"));
+        }
+        shown.push((fields.number("takes").unwrap_or(0), fields.number("ms").unwrap_or(0)));
+    }
+    let ms = shown.iter().map(|(_, ms)| *ms).max();
+    let takes: Vec<_> = shown.iter().map(|(takes, _)| takes.to_string()).collect();
+    Ok(format!("{events} + {events} events without answers{}, counts exact; taken at {} times", took(ms), takes.join(" and ")))
+}
+
+/// vm1 rebooted once, on purpose, and came back; vm0 lived on.
+fn reboot(transcript: &Transcript) -> Finding {
+    let [vm0, vm1] = VMS.map(|name| transcript.guest(name));
+    if vm0.lives.len() != 1 {
+        return Err(format!("vm0 restarted {} times; it should live on", vm0.lives.len() - 1));
+    }
+    let first = vm1.first();
+    let Some(left) = first.left else {
+        return Err(if vm1.lives.len() > 1 || vm1.stop.as_deref().is_some_and(|reason| reason != POWER_OFF) {
+            "vm1 crashed: it restarted or stopped without having said so".to_owned()
+        } else {
+            explain("vm1", &vm1, &first, "it did not get as far as its reboot")
+        });
+    };
+    match vm1.lives.as_slice() {
+        [_, second] => {
+            for (name, guest, life) in [("vm1", &vm1, second), ("vm0", &vm0, &vm0.first())] {
+                let generation = passed(name, guest, life, "session-again")?.number("generation");
+                if generation != Some(2) {
+                    return Err(format!("{name} agreed on generation {generation:?} instead of 2"));
+                }
+            }
+            let ready = second.ready.as_ref().ok_or("vm1's kernel did not reach user space again")?;
+            let away = seconds(ready.at.saturating_sub(left));
+            Ok(format!("vm1 rebooted and was in user space again after {away}; vm0 lived on; they agreed on generation 2"))
+        }
+        [_] => Err("vm1 did not come back: it was to reboot, and did not start again".to_owned()),
+        lives => Err(format!("vm1 restarted {} times; it should do so once", lives.len() - 1)),
     }
 }
 
-fn power_off(guest: &Guest) -> Finding {
-    match guest.stop.as_deref() {
-        Some(POWER_OFF) => Ok("switched itself off".to_owned()),
-        Some(reason) => Err(format!("the VM stopped by {reason}, not by switching itself off")),
-        None => Err("the VM never stopped by itself".to_owned()),
+/// What one end emitted the other received, on all connections together; nothing was dropped.
+fn events(transcript: &Transcript, events: Events) -> Finding {
+    let mut total = 0;
+    for connection in &CONNECTIONS {
+        let counts = agreed(transcript, connection.name)?;
+        total += counts[0] + counts[1];
+        let rallies: u64 = RALLIES.iter().filter(|rally| rally.connection == connection.name).map(|rally| rally.rounds).sum();
+        // Each of vm1's calls is answered once.
+        let calls = if connection.name == "ping" { 2 } else { 0 };
+        let expected = rallies + events.of_one_side() + calls;
+        if COUNTS.iter().any(|(_, name)| *name == connection.name) && counts != [expected; 2] {
+            let name = connection.name;
+            return Err(format!(
+                "the hypervisor counted {} and {} events on `{name}`; there should be {expected} each",
+                counts[0], counts[1]
+            ));
+        }
     }
+    Ok(format!("{total} in all by the hypervisor's own counts: each was received by the other end, none dropped"))
+}
+
+/// Each connection has interrupted, as its driver should be.
+fn interrupts(transcript: &Transcript) -> Finding {
+    let mut sums = [0, 0];
+    for name in VMS {
+        for life in transcript.guest(name).lives {
+            for connection in of_vm(name).filter(|connection| !(name == VMS[0] && connection.name.starts_with("late"))) {
+                let line = life.interrupts.iter().find(|line| line.connection == connection.name);
+                let line = line.ok_or_else(|| format!("{name} has no interrupt for `{}`", connection.name))?;
+                if (line.driver.as_str(), line.kind.as_str()) != (connection.driver, connection.interrupt()) {
+                    return Err(format!("{name}: `{}` interrupts {} by {}", connection.name, line.driver, line.kind));
+                }
+                // After the reboot the late ones have nothing to say.
+                if line.count == 0 && !(connection.name.starts_with("late") || connection.name == "bulk") {
+                    return Err(format!("{name}: `{}` never interrupted", connection.name));
+                }
+                sums[usize::from(line.kind == "MSI-X")] += line.count;
+            }
+        }
+    }
+    Ok(format!("{} by INTx (uio_pci_generic) and {} by MSI-X (crossvm), in both guests' /proc/interrupts", sums[0], sums[1]))
+}
+
+/// The findings of both VMs for `check`: vm1's in its life number `life`, each on the side it should be on.
+fn sides(transcript: &Transcript, life: usize, check: &str, names: [&str; 2]) -> Result<[Fields; 2], String> {
+    let [vm0, vm1] = VMS.map(|name| transcript.guest(name));
+    let second = vm1.lives.get(life).cloned();
+    let side = |name: &str, guest: &Guest, life: &Life, side: &str| {
+        let fields = passed(name, guest, life, check)?;
+        if fields.get("side") == Some(side) { Ok(fields.clone()) } else { Err(format!("{name} did not take the side `{side}`")) }
+    };
+    let one = side(VMS[0], &vm0, &vm0.first(), names[0])?;
+    let second = second.ok_or("vm1 has not rebooted")?;
+    Ok([one, side(VMS[1], &vm1, &second, names[1])?])
 }
 
 /// The guest's findings of a check that passed; else the guest's own reason, or what happened to the guest.
-fn passed<'a>(name: &str, guest: &'a Guest, check: &str) -> Result<&'a super::fields::Fields, String> {
-    if let Some(failed) = guest.failed.iter().find(|failed| failed.check == check) {
+fn passed<'a>(name: &str, guest: &Guest, life: &'a Life, check: &str) -> Result<&'a Fields, String> {
+    if let Some(failed) = life.failed.iter().find(|failed| failed.check == check) {
         return Err(format!("{name}: {}", failed.reason));
     }
-    if let Some(fields) = guest.passed.get(check) {
-        return match fields.get("ok") {
-            Some("1") => Ok(fields),
-            _ => Err(format!("{name} reports the check without success")),
-        };
+    match life.passed.get(check) {
+        Some(fields) if fields.get("ok") == Some("1") => Ok(fields),
+        Some(_) => Err(format!("{name} reports the check without success")),
+        None => Err(explain(name, guest, life, "reported nothing")),
     }
-    Err(match (guest.failed.first(), guest.stop.as_deref()) {
-        (Some(failed), _) => format!("{name} did not get that far: {} failed: {}", failed.check, failed.reason),
-        (None, Some(reason)) if reason != POWER_OFF => format!("{name} reported nothing: it stopped by {reason}"),
-        _ => format!("{name} reported nothing"),
-    })
 }
 
-fn side<'a>(guest: &'a Guest, name: &str, check: &str, side: &str) -> Result<&'a super::fields::Fields, String> {
-    let fields = passed(name, guest, check)?;
-    if fields.get("side") == Some(side) { Ok(fields) } else { Err(format!("{name} did not take the side `{side}`")) }
+/// Why a guest has nothing to say on something.
+fn explain(name: &str, guest: &Guest, life: &Life, nothing: &str) -> String {
+    match (life.failed.first(), guest.stop.as_deref()) {
+        (Some(failed), _) => format!("{name} did not get that far: {} failed: {}", failed.check, failed.reason),
+        (None, Some(reason)) if reason != POWER_OFF => format!("{name} {nothing}: it stopped by {reason}"),
+        _ => format!("{name} {nothing}"),
+    }
 }
 
 /// The hypervisor's counts of the events of connection `name`, there and back: what one end emitted, the other received.
@@ -268,14 +309,16 @@ fn agreed(transcript: &Transcript, name: &str) -> Result<[u64; 2], String> {
         }
     }
     if one.dropped + other.dropped > 0 {
-        return Err(format!("the hypervisor dropped {} events", one.dropped + other.dropped));
+        return Err(format!("the hypervisor dropped {} events of `{name}`", one.dropped + other.dropped));
     }
     Ok([one.emitted, other.emitted])
 }
 
 fn counts(transcript: &Transcript, ends: Ends, peer: &str, connection: &str) -> Option<Counts> {
     match ends {
-        Ends::VmAndComponent { component, .. } if component == peer => transcript.components.get(connection).copied(),
+        Ends::VmAndComponent { component, .. } if component == peer => {
+            transcript.components.get(&(component.to_owned(), connection.to_owned())).copied()
+        }
         _ => transcript.guest(peer).counts.get(connection).copied(),
     }
 }

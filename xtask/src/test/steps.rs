@@ -1,14 +1,19 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is quick and finds most comes first.
 
 use anyhow::{Result, bail};
+use crossvm_manifest::Profile;
 
-use crate::demo::{self, Play, Sabotage};
+use crate::demo::{self, Events, Play, Sabotage};
+use crate::guest::Series;
+use crate::launch::Gic;
+use crate::modules::trial::Trial;
 use crate::output;
 use crate::process::run_shown;
 use crate::programs::VMM;
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
 use crate::workspace::Workspace;
+use crate::{modules, verify};
 
 /// The crates that must build without an operating system.
 const NO_STD: [&str; 4] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-manifest"];
@@ -35,7 +40,42 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "bare-metal", what: "every no_std crate builds for four machines without an operating system", run: bare_metal },
     Step { name: "panic-free", what: "no guest access can reach a panic: a program links only then", run: panic_free },
     Step { name: "bare-metal-clippy", what: "no lint on the hypervisor's own build", run: bare_metal_clippy },
-    Step { name: "demo", what: "two Debian guests talk under el2-vmm", run: demo },
+    Step {
+        name: "driver",
+        what: "the Linux driver passes its tests in Linux 6.1 on a GICv3",
+        run: |context| driver(context, Series::V6_1, Gic::V3, Profile::Extended),
+    },
+    Step {
+        name: "driver-6.12",
+        what: "the same in Linux 6.12 on a GICv2",
+        run: |context| driver(context, Series::V6_12, Gic::V2, Profile::Extended),
+    },
+    Step {
+        name: "driver-reference",
+        what: "the same with devices of the reference profile",
+        run: |context| driver(context, Series::V6_1, Gic::V3, Profile::Reference),
+    },
+    Step {
+        name: "three-guests",
+        what: "three guests and three components with ten connections, each verified from end to end",
+        run: |context| manifest(context, "three-guests", Gic::V3),
+    },
+    Step { name: "three-guests-gicv2", what: "the same on a GICv2", run: |context| manifest(context, "three-guests", Gic::V2) },
+    Step {
+        name: "many",
+        what: "40 connections in one VM, each verified from end to end",
+        run: |context| manifest(context, "many", Gic::V3),
+    },
+    Step {
+        name: "demo",
+        what: "two Debian guests talk under el2-vmm, one reboots; a million events, each of which counts",
+        run: |context| demo(context, Play { events: Events::MILLION, ..Play::default() }),
+    },
+    Step {
+        name: "demo-gicv2",
+        what: "the same on a GICv2, with fewer events",
+        run: |context| demo(context, Play { gic: Gic::V2, ..Play::default() }),
+    },
     Step {
         name: "demo-corrupt-byte",
         what: "the demonstration notices a changed byte",
@@ -47,6 +87,16 @@ pub(super) const STEPS: &[Step] = &[
         run: |context| sabotage(context, Sabotage::KillGuest),
     },
     Step { name: "demo-mute-peer", what: "the demonstration notices a lost event", run: |context| sabotage(context, Sabotage::MutePeer) },
+    Step {
+        name: "demo-lose-early-event",
+        what: "the demonstration notices an event that did not wait for its driver",
+        run: |context| sabotage(context, Sabotage::LoseEarlyEvent),
+    },
+    Step {
+        name: "demo-stay-away",
+        what: "the demonstration notices a guest that does not come back",
+        run: |context| sabotage(context, Sabotage::StayAway),
+    },
 ];
 
 /// What the steps share.
@@ -134,24 +184,41 @@ fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
     run_shown(cargo.args(["--release", "--package", VMM, "--", "-D", "warnings"]))
 }
 
-fn demo(context: &mut Context<'_>) -> Result<()> {
+fn driver(context: &mut Context<'_>, series: Series, gic: Gic, profile: Profile) -> Result<()> {
     let ready = context.ready()?;
-    let report = demo::play(context.workspace, &ready, Play::for_test(None))?;
+    modules::trial::test(context.workspace, &ready, Trial { series, gic, profile, vcpus: 2 })
+}
+
+fn manifest(context: &mut Context<'_>, name: &str, gic: Gic) -> Result<()> {
+    let ready = context.ready()?;
+    let path = context.workspace.root().join(format!("examples/manifests/{name}.toml"));
+    let report = verify::play(context.workspace, &ready, &verify::Play::for_test(path, gic))?;
     output::line(report.show());
-    if report.ok { Ok(()) } else { bail!("{}", report.reasons.join("; ")) }
+    if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
+}
+
+fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
+    let ready = context.ready()?;
+    let report = demo::play(context.workspace, &ready, play)?;
+    output::line(report.show());
+    if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
 }
 
 /// The run must fail, and for the reason that was provoked.
 fn sabotage(context: &mut Context<'_>, sabotage: Sabotage) -> Result<()> {
     let ready = context.ready()?;
-    let report = demo::play(context.workspace, &ready, Play::for_test(Some(sabotage)))?;
+    let report = demo::play(context.workspace, &ready, Play { sabotage: Some(sabotage), ..Play::default() })?;
     let culprit = sabotage.culprit();
-    if report.ok || report.passed(culprit) {
-        bail!("the demonstration with {sabotage} passed `{culprit}`; it must fail there. Console: {}", report.log);
+    let log = &report.log;
+    let Some(check) = report.check(culprit).filter(|check| !check.ok) else {
+        bail!("the demonstration with {sabotage} passed `{culprit}`; it must fail there. Console: {log}");
+    };
+    if !check.detail.contains(sabotage.reason()) {
+        bail!("{sabotage} must fail `{culprit}` for `{}`, but: {}. Console: {log}", sabotage.reason(), check.detail);
     }
     let hurt: Vec<&str> = sabotage.untouched().iter().copied().filter(|check| !report.passed(check)).collect();
     if !hurt.is_empty() {
-        bail!("{sabotage} must not touch {}, but: {}. Console: {}", hurt.join(", "), report.reasons.join("; "), report.log);
+        bail!("{sabotage} must not touch {}, but: {}. Console: {log}", hurt.join(", "), report.reasons.join("; "));
     }
     output::line(format!("failed as it must:\n  {}", report.reasons.join("\n  ")));
     Ok(())

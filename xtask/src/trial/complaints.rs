@@ -36,7 +36,7 @@ const PATTERNS: [&str; 20] = [
 static COMPLAINTS: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(PATTERNS).ok());
 
 /// Whether `line` is a complaint. Without patterns every line counts as one: better a false alarm than silence.
-pub(super) fn found_in(line: &str) -> bool {
+pub(crate) fn found_in(line: &str) -> bool {
     COMPLAINTS.as_ref().is_none_or(|patterns| patterns.is_match(line))
 }
 
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_boot_has_none() {
-        let boot = include_str!("fixtures/good.log");
+        let boot = include_str!("../demo/fixtures/good.log");
         let complaints: Vec<_> = boot.lines().filter(|line| found_in(line)).collect();
         assert_eq!(complaints, [""; 0]);
     }

@@ -1,0 +1,149 @@
+//! A system under the hypervisor whose console is gathered: what `demo` and `verify` have in common.
+
+mod complaints;
+pub(crate) mod fields;
+pub(crate) mod findings;
+pub(crate) mod report;
+pub(crate) mod transcript;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::launch::console::Line;
+use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::modules::{self, Warnings};
+use crate::output;
+use crate::run::DEFAULT_CPU;
+use crate::setup::Ready;
+use crate::system::System;
+use crate::workspace::Workspace;
+use crate::{guest, process, programs, progress};
+use transcript::{Outlook, Transcript};
+
+/// How long the others may go on when a run can no longer succeed: their findings help to understand it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// What all such runs let a user choose.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Write a report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Also show QEMU's command line, where everything is in memory, and when each line was written
+    #[arg(long, short)]
+    verbose: bool,
+
+    /// Do not show the consoles
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+impl Flags {
+    /// How much the user wants to see.
+    pub(crate) fn show(&self) -> Show {
+        match (self.quiet, self.verbose) {
+            (true, _) => Show::Progress,
+            (_, true) => Show::Everything,
+            _ => Show::Consoles,
+        }
+    }
+}
+
+/// How much of a run is shown while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// That it goes on.
+    Progress,
+    /// The consoles.
+    Consoles,
+    /// The consoles with times, and how the machine is started.
+    Everything,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    /// For the names of its files.
+    pub(crate) name: String,
+    /// What it is, for whoever waits.
+    pub(crate) what: String,
+    pub(crate) system: System,
+    pub(crate) gic: Gic,
+    pub(crate) show: Show,
+    pub(crate) timeout: Duration,
+}
+
+/// How a run went.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) ended: Ended,
+    pub(crate) took: Duration,
+    /// The kernel release that the guests' package has.
+    pub(crate) kernel: String,
+    /// Path of the console's log.
+    pub(crate) log: String,
+}
+
+/// The initial RAM disk with the guests' programs, made of what is there now.
+pub(crate) fn initramfs(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
+    let path = workspace.output()?.join("initramfs.cpio");
+    let programs = programs::build_guest(workspace, &ready.toolchain)?;
+    let module = modules::build(workspace, &ready.kernel, Warnings::Shown)?;
+    guest::write_initramfs(&ready.kernel.clone().with_module(module), &ready.busybox, &programs, &path)?;
+    Ok(path)
+}
+
+/// Runs a system to its end and gathers what its console says.
+pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result<(Transcript, Run)> {
+    let folder = workspace.output()?;
+    let log = folder.join(format!("{}.log", trial.name));
+    let machine = Machine {
+        hypervisor: programs::build_vmm(workspace, &ready.toolchain)?,
+        layout: Layout::new(&trial.system, &folder.join(format!("{}.topology", trial.name)))?,
+        cpu: Cpu(DEFAULT_CPU.to_owned()),
+        gic: trial.gic,
+        extra: Vec::new(),
+        input: Input::Nothing,
+        output: Output::Lines,
+        log: log.clone(),
+    };
+    if trial.show == Show::Everything {
+        for blob in &machine.layout.blobs {
+            output::line(format!("{:#012x} {:>9} bytes  {}", blob.image.address, blob.image.size, blob.path.display()));
+        }
+        output::line(process::describe(&machine.command()));
+    }
+    let mut transcript = Transcript::default();
+    let started = Instant::now();
+    let names: Vec<_> = trial.system.vms.iter().map(|vm| vm.name.clone()).collect();
+    let mut watch = |line: Line| {
+        show(&line, trial.show, &names);
+        match transcript.add(&line) {
+            Outlook::Good => Verdict::GoOn,
+            Outlook::Lost => Verdict::StopIn(GRACE),
+        }
+    };
+    let patience = Patience::Limit(trial.timeout);
+    let ended = if trial.show == Show::Progress {
+        progress::step(&trial.what, |_| machine.run(patience, watch))?
+    } else {
+        machine.run(patience, &mut watch)?
+    };
+    if ended == Ended::Interrupted {
+        bail!("interrupted; the console so far is in {}", log.display());
+    }
+    let run = Run { ended, took: started.elapsed(), kernel: ready.kernel.release.clone(), log: log.display().to_string() };
+    Ok((transcript, run))
+}
+
+fn show(line: &Line, show: Show, names: &[String]) {
+    match show {
+        Show::Progress => {}
+        Show::Consoles => output::line(line.shown(names)),
+        Show::Everything => output::line(format!("{:8.3} {}", line.at.as_secs_f64(), line.shown(names))),
+    }
+}

@@ -1,0 +1,113 @@
+//! Checks that every run makes: of the hypervisor, and of each guest's boot, BARs, console and end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Run;
+use super::report::Check;
+use super::transcript::{Guest, Life, POWER_OFF, Transcript};
+use crate::launch::Ended;
+use crate::progress::seconds;
+
+/// What a check has seen, or why it failed.
+pub(crate) type Finding = Result<String, String>;
+
+/// Why a run failed, what explains the most first: a VM that crashed fails its connections too.
+pub(crate) fn reasons(checks: &[Check]) -> Vec<String> {
+    const CAUSES: [&str; 4] = ["hypervisor", "power-off-", "console-", "boot-"];
+    let mut failed: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
+    failed.sort_by_key(|check| CAUSES.iter().position(|cause| check.name.starts_with(cause)).unwrap_or(CAUSES.len()));
+    failed.iter().map(|check| format!("{}: {}", check.name, check.detail)).collect()
+}
+
+/// The hypervisor came up, and ended when all VMs had.
+pub(crate) fn hypervisor(transcript: &Transcript, run: &Run) -> Finding {
+    if let Some(panic) = &transcript.panic {
+        return Err(format!("the hypervisor failed: {panic}"));
+    }
+    match &run.ended {
+        Ended::Failed(why) => return Err(why.clone()),
+        Ended::TimedOut(after) => return Err(format!("the machine was still running after {}", seconds(*after))),
+        Ended::Interrupted => return Err("interrupted by the user".to_owned()),
+        Ended::Stopped => return Err("the machine was still running after a failure and was stopped".to_owned()),
+        Ended::PoweredOff => {}
+    }
+    if !transcript.started {
+        return Err("the hypervisor did not announce itself".to_owned());
+    }
+    match transcript.end.as_deref() {
+        Some("all-vms-stopped") => Ok(format!("ended by itself after {}", seconds(run.took))),
+        Some(reason) => Err(format!("the hypervisor ended early: {reason}")),
+        None => Err("the machine ended without the hypervisor's last record: it crashed".to_owned()),
+    }
+}
+
+/// The guest's kernel is that of the package, and has brought up `vcpus` CPUs, each time that it booted.
+pub(crate) fn boot(guest: &Guest, kernel: &str, vcpus: u8) -> Finding {
+    let mut times = Vec::new();
+    for life in &guest.lives {
+        let ready = life.ready.as_ref().ok_or("the kernel did not reach user space")?;
+        if ready.kernel != kernel {
+            return Err(format!("the guest runs kernel {}, the package has {kernel}", ready.kernel));
+        }
+        if ready.cpus != Some(vcpus.into()) {
+            return Err(format!("the kernel has brought up {} of {vcpus} CPUs", ready.cpus.unwrap_or(0)));
+        }
+        times.push(seconds(ready.uptime));
+    }
+    if times.is_empty() {
+        return Err("the kernel did not reach user space".to_owned());
+    }
+    let cpus = if vcpus == 1 { String::new() } else { format!(" on {vcpus} vCPUs") };
+    Ok(format!("Linux {kernel}{cpus} in user space after {}", times.join(", again ")))
+}
+
+/// Linux has moved the BARs, and where the guest sees them is where the hypervisor has last put them.
+pub(crate) fn bars(life: &Life) -> Finding {
+    if life.bars.is_empty() {
+        return Err("the guest reports no BARs".to_owned());
+    }
+    let functions: BTreeSet<_> = life.bar_moves.iter().map(|moved| (moved.function.as_str(), moved.bar)).collect();
+    let mut placed = Vec::new();
+    for (function, bar) in functions {
+        let mut moves = life.bar_moves.iter().filter(|moved| moved.function == function && moved.bar == bar);
+        let Some(first) = moves.next() else { continue };
+        let last = moves.next_back().unwrap_or(first);
+        placed.push((bar, last.to, first.from != last.to));
+    }
+    let mut moved = 0;
+    for bar in &life.bars {
+        let Some(place) = placed.iter().position(|(number, address, _)| (*number, *address) == (bar.bar, bar.address)) else {
+            let place = format!("the guest sees BAR {} of `{}` at {:#x}", bar.bar, bar.connection, bar.address);
+            return Err(format!("{place}, where the hypervisor has not moved such a BAR last"));
+        };
+        moved += usize::from(placed.swap_remove(place).2);
+    }
+    if moved == 0 {
+        return Err("Linux moved no BAR, so nothing shows that memory follows".to_owned());
+    }
+    Ok(format!("Linux moved {moved} of {}; all are where the guest sees them", life.bars.len()))
+}
+
+/// The kernel had nothing to complain about.
+pub(crate) fn console(guest: &Guest) -> Finding {
+    match guest.complaints.as_slice() {
+        [] if guest.last().ready.is_none() => Err("the guest's boot was not seen to its end".to_owned()),
+        [] => Ok("no complaint about PCI, interrupts or memory".to_owned()),
+        [first, rest @ ..] => Err(format!("the kernel complains ({} lines): {first}", rest.len() + 1)),
+    }
+}
+
+/// The guest switched itself off.
+pub(crate) fn power_off(guest: &Guest) -> Finding {
+    match guest.stop.as_deref() {
+        Some(POWER_OFF) => Ok("switched itself off".to_owned()),
+        Some(reason) => Err(format!("the VM stopped by {reason}, not by switching itself off")),
+        None => Err("the VM never stopped by itself".to_owned()),
+    }
+}
+
+/// How long something took, from a number of milliseconds that a guest has printed.
+pub(crate) fn took(milliseconds: Option<u64>) -> String {
+    milliseconds.map_or_else(String::new, |ms| format!(" in {}", seconds(Duration::from_millis(ms))))
+}

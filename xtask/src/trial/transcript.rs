@@ -1,0 +1,352 @@
+//! What the console of a run says, gathered line by line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::complaints;
+use super::fields::{Fields, number};
+use super::report::{BarMove, InterruptReport};
+use crate::launch::console::{Line, Source};
+
+/// Everything that the checks need from the console.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Transcript {
+    /// The hypervisor has come up.
+    pub(crate) started: bool,
+    /// Why the hypervisor ended, if it did so on its own account.
+    pub(crate) end: Option<String>,
+    /// The hypervisor's last words, if it failed.
+    pub(crate) panic: Option<String>,
+    /// What native components have counted, by component and connection.
+    pub(crate) components: BTreeMap<(String, String), Counts>,
+    guests: BTreeMap<String, Guest>,
+}
+
+/// What one VM and the hypervisor say about that VM.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    /// What was seen each time that it booted; at least one.
+    pub(crate) lives: Vec<Life>,
+    /// Lines of its kernel that nobody wants to see.
+    pub(crate) complaints: Vec<String>,
+    /// Why it stopped.
+    pub(crate) stop: Option<String>,
+    /// Exits by kind.
+    pub(crate) exits: BTreeMap<String, u64>,
+    /// The hypervisor's counts, by connection.
+    pub(crate) counts: BTreeMap<String, Counts>,
+}
+
+/// What was seen of a VM from one boot to the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Life {
+    /// User space was up.
+    pub(crate) ready: Option<Ready>,
+    /// Findings of the checks that passed, by name.
+    pub(crate) passed: BTreeMap<String, Fields>,
+    /// Findings for whole connections, in order.
+    pub(crate) links: Vec<Fields>,
+    /// Checks that failed, with the reason, as the guest tells it.
+    pub(crate) failed: Vec<Failed>,
+    /// The moves of its BARs, in order.
+    pub(crate) bar_moves: Vec<BarMove>,
+    /// BARs as it sees them itself.
+    pub(crate) bars: Vec<GuestBar>,
+    /// Interrupts as its kernel counts them.
+    pub(crate) interrupts: Vec<InterruptReport>,
+    /// It has said that it would reboot, at this time.
+    pub(crate) left: Option<Duration>,
+    /// It has said that it has done all, at this time.
+    pub(crate) done: Option<Duration>,
+}
+
+/// A guest that has reached user space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) kernel: String,
+    /// By the guest's own clock.
+    pub(crate) uptime: Duration,
+    pub(crate) cpus: Option<u64>,
+    /// By the machine's.
+    pub(crate) at: Duration,
+}
+
+/// A check that failed in a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) check: String,
+    pub(crate) reason: String,
+}
+
+/// Events at one end of a connection, as the hypervisor has counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) emitted: u64,
+    pub(crate) received: u64,
+    pub(crate) dropped: u64,
+}
+
+/// One BAR as the guest sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GuestBar {
+    pub(crate) connection: String,
+    pub(crate) bar: u64,
+    pub(crate) address: u64,
+}
+
+/// What a line means for the rest of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// Nothing new.
+    Good,
+    /// The run can no longer succeed.
+    Lost,
+}
+
+impl Transcript {
+    /// Takes in one line.
+    pub(crate) fn add(&mut self, line: &Line) -> Outlook {
+        match &line.source {
+            Source::Vmm => self.vmm(&line.text),
+            Source::Vm(name) => self.guest_mut(name).console(name, &line.text, line.at),
+            Source::Other => Outlook::Good,
+        }
+    }
+
+    /// What is known about VM `name`.
+    pub(crate) fn guest(&self, name: &str) -> Guest {
+        self.guests.get(name).cloned().unwrap_or_default()
+    }
+
+    fn guest_mut(&mut self, name: &str) -> &mut Guest {
+        self.guests.entry(name.to_owned()).or_default()
+    }
+
+    fn vmm(&mut self, text: &str) -> Outlook {
+        let fields = Fields::parse(text);
+        let word = |key: &str| fields.get(key).unwrap_or_default();
+        let vm = word("vm");
+        match fields.get("record") {
+            Some("start") => self.started = true,
+            Some("panic") => {
+                self.panic = Some(text.to_owned());
+                return Outlook::Lost;
+            }
+            Some("end") => self.end = Some(fields.get("reason").unwrap_or("unknown").to_owned()),
+            Some("vm-reboot") => {
+                let guest = self.guest_mut(vm);
+                // Who has not said so before has crashed.
+                let outlook = if guest.last().left.is_some() { Outlook::Good } else { Outlook::Lost };
+                guest.lives.push(Life::default());
+                return outlook;
+            }
+            Some("vm-stop") => {
+                let reason = fields.get("reason").unwrap_or("unknown").to_owned();
+                let guest = self.guest_mut(vm);
+                // A VM that was to come back, and does not.
+                let gone = guest.last().left.is_some() && guest.last().done.is_none();
+                let outlook = if reason == POWER_OFF && !gone { Outlook::Good } else { Outlook::Lost };
+                guest.stop = Some(reason);
+                return outlook;
+            }
+            Some("exits") => self.guest_mut(vm).exits = fields.numbers(&[]),
+            Some("connection") => {
+                if let Some((name, counts)) = fields.get("name").zip(counts(&fields)) {
+                    self.guest_mut(vm).counts.insert(name.to_owned(), counts);
+                }
+            }
+            Some("component") => {
+                if let Some(counts) = counts(&fields) {
+                    self.components.insert((word("name").to_owned(), word("connection").to_owned()), counts);
+                }
+            }
+            Some("bar-moved") => {
+                if let Some(moved) = bar_move(&fields) {
+                    self.guest_mut(vm).last_mut().bar_moves.push(moved);
+                }
+            }
+            _ => {}
+        }
+        Outlook::Good
+    }
+}
+
+/// The reason for a stop that the guest itself has asked for.
+pub(crate) const POWER_OFF: &str = "power-off";
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self { lives: vec![Life::default()], complaints: Vec::new(), stop: None, exits: BTreeMap::new(), counts: BTreeMap::new() }
+    }
+}
+
+impl Guest {
+    /// The guest before its first reboot.
+    pub(crate) fn first(&self) -> Life {
+        self.lives.first().cloned().unwrap_or_default()
+    }
+
+    /// The guest since it booted last.
+    pub(crate) fn last(&self) -> Life {
+        self.lives.last().cloned().unwrap_or_default()
+    }
+
+    fn last_mut(&mut self) -> &mut Life {
+        if self.lives.is_empty() {
+            self.lives.push(Life::default());
+        }
+        let last = self.lives.len() - 1;
+        &mut self.lives[last]
+    }
+
+    fn console(&mut self, name: &str, text: &str, at: Duration) -> Outlook {
+        let Some(words) = text.strip_prefix("DEMO ") else {
+            if complaints::found_in(text) {
+                self.complaints.push(text.to_owned());
+            }
+            // A kernel that panics says nothing more, and nothing more will come from it.
+            return if text.contains("Kernel panic") { Outlook::Lost } else { Outlook::Good };
+        };
+        self.last_mut().report(name, words, at)
+    }
+}
+
+impl Life {
+    fn report(&mut self, name: &str, words: &str, at: Duration) -> Outlook {
+        let fields = Fields::parse(words);
+        let word = |key: &str| fields.get(key).unwrap_or("unknown").to_owned();
+        if fields.get("vm") != Some(name) {
+            self.failed.push(Failed { check: "devices".to_owned(), reason: format!("the VM takes itself for another: {words}") });
+            return Outlook::Lost;
+        }
+        match words.split_whitespace().next() {
+            Some("ready") => {
+                let uptime = fields.number("uptime_ms").map(Duration::from_millis);
+                let cpus = fields.number("cpus");
+                self.ready = fields.get("kernel").zip(uptime).map(|(kernel, uptime)| Ready { kernel: kernel.to_owned(), uptime, cpus, at });
+            }
+            Some("fail") => {
+                self.failed.push(Failed { check: word("check"), reason: word("reason").replace('_', " ") });
+                return Outlook::Lost;
+            }
+            Some("link") => self.links.push(fields),
+            Some("interrupt") => self.interrupts.push(InterruptReport {
+                connection: word("connection"),
+                driver: word("driver"),
+                kind: word("kind"),
+                irq: fields.number("irq").unwrap_or(0),
+                count: fields.number("count").unwrap_or(0),
+                source: word("source").replace('+', " "),
+            }),
+            Some("leave") => self.left = Some(at),
+            Some("done") => self.done = Some(at),
+            _ => {
+                if let Some(check) = fields.get("check") {
+                    if check == "devices" {
+                        self.bars = fields.get("bars").map(guest_bars).unwrap_or_default();
+                    }
+                    self.passed.insert(check.to_owned(), fields);
+                }
+            }
+        }
+        Outlook::Good
+    }
+}
+
+fn counts(fields: &Fields) -> Option<Counts> {
+    let dropped = fields.number("dropped").unwrap_or(0);
+    Some(Counts { emitted: fields.number("emitted")?, received: fields.number("received")?, dropped })
+}
+
+fn bar_move(fields: &Fields) -> Option<BarMove> {
+    Some(BarMove {
+        function: fields.get("bdf")?.to_owned(),
+        bar: fields.number("bar")?,
+        from: fields.number("from")?,
+        to: fields.number("to")?,
+    })
+}
+
+/// `name:bar:address:size,name:bar:address:size,…`
+fn guest_bars(text: &str) -> Vec<GuestBar> {
+    let one = |part: &str| {
+        let mut words = part.rsplitn(4, ':').skip(1);
+        let (address, bar) = (number(words.next()?)?, number(words.next()?)?);
+        Some(GuestBar { connection: words.next()?.to_owned(), bar, address })
+    };
+    text.split(',').filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(lines: &[&str]) -> (Transcript, Vec<Outlook>) {
+        let mut transcript = Transcript::default();
+        let outlooks = lines.iter().map(|line| transcript.add(&Line::parse(Duration::ZERO, line))).collect();
+        (transcript, outlooks)
+    }
+
+    #[test]
+    fn findings_belong_to_the_vm_whose_console_they_are_on() {
+        let (transcript, outlooks) = gather(&["[vm0] DEMO check=ping vm=vm0 ok=1 sent=5", "[vm0] DEMO check=ping vm=vm1 ok=1 sent=5"]);
+        assert_eq!(transcript.guest("vm0").first().passed["ping"].number("sent"), Some(5));
+        assert!(transcript.guest("vm1").first().passed.is_empty());
+        assert_eq!(outlooks, [Outlook::Good, Outlook::Lost]);
+    }
+
+    #[test]
+    fn bars_are_read_as_the_guest_prints_them() {
+        let (transcript, _) = gather(&["[vm0] DEMO check=devices vm=vm0 ok=1 names=a bars=a:0:0x10000000:4096,a:1:0x10100000:65536"]);
+        let bar = |bar, address| GuestBar { connection: "a".to_owned(), bar, address };
+        assert_eq!(transcript.guest("vm0").last().bars, [bar(0, 0x1000_0000), bar(1, 0x1010_0000)]);
+    }
+
+    #[test]
+    fn a_reboot_begins_a_new_life() {
+        let (transcript, outlooks) = gather(&[
+            "[vm1] DEMO ready vm=vm1 kernel=6.1 uptime_ms=1000 cpus=1",
+            "[vm1] DEMO check=ping vm=vm1 ok=1 sent=5",
+            "[vm1] DEMO leave vm=vm1 generation=1",
+            "[vmm] record=vm-reboot vm=vm1 boot=2 ms=5000",
+            "[vmm] record=bar-moved vm=vm1 bdf=00:01.0 bar=1 from=0x1 to=0x2",
+            "[vm1] DEMO ready vm=vm1 kernel=6.1 uptime_ms=1100 cpus=1",
+            "[vm1] DEMO done vm=vm1",
+            "[vmm] record=vm-stop vm=vm1 reason=power-off ms=9000",
+        ]);
+        assert!(outlooks.iter().all(|outlook| *outlook == Outlook::Good));
+        let [first, second] = transcript.guest("vm1").lives.try_into().unwrap();
+        assert!(first.left.is_some() && first.passed.contains_key("ping") && first.bar_moves.is_empty());
+        assert!(second.left.is_none() && second.done.is_some() && second.passed.is_empty() && second.bar_moves.len() == 1);
+    }
+
+    #[test]
+    fn interrupts_are_read_as_the_kernel_counts_them() {
+        let line = "[vm0] DEMO interrupt vm=vm0 connection=ping driver=uio_pci_generic kind=INTx irq=21 count=7 source=GICv3+36+Level+uio_pci_generic";
+        let (transcript, _) = gather(&[line]);
+        let expected = InterruptReport {
+            connection: "ping".to_owned(),
+            driver: "uio_pci_generic".to_owned(),
+            kind: "INTx".to_owned(),
+            irq: 21,
+            count: 7,
+            source: "GICv3 36 Level uio_pci_generic".to_owned(),
+        };
+        assert_eq!(transcript.guest("vm0").last().interrupts, [expected]);
+    }
+
+    #[test]
+    fn a_run_that_cannot_succeed_is_noticed_at_once() {
+        for lines in [
+            &["[vmm] record=panic message=x"][..],
+            &["[vmm] record=vm-stop vm=vm1 reason=reset ms=5"],
+            &["[vmm] record=vm-reboot vm=vm1 boot=2 ms=5"],
+            &["[vm1] DEMO leave vm=vm1 generation=1", "[vmm] record=vm-stop vm=vm1 reason=power-off ms=5"],
+            &["[vm1] [   5.0] Kernel panic - not syncing: sysrq triggered crash"],
+            &["[vm0] DEMO fail vm=vm0 check=bulk reason=no_chunk"],
+        ] {
+            assert_eq!(gather(lines).1.last(), Some(&Outlook::Lost), "{lines:?}");
+        }
+        assert_eq!(gather(&["[vmm] record=vm-stop vm=vm1 reason=power-off ms=5"]).1, [Outlook::Good]);
+    }
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask verify`: whether a system's connections do what they should, tried from end to end by guests of ours.
+
+mod checks;
+mod plan;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+pub(crate) use report::Report;
+
+use crate::launch::Gic;
+use crate::manifest::{self, Platform};
+use crate::output;
+use crate::setup::{self, Existing, Ready};
+use crate::trial::{self, Flags, Show, Trial};
+use crate::workspace::Workspace;
+
+/// How long a run may take, on a machine that has much else to do.
+const DEFAULT_TIMEOUT: u64 = 400;
+
+/// Boot the VMs of a manifest with a guest of ours in each, and verify every connection from end to end.
+///
+/// The wiring is the manifest's: names, memory, vCPUs, connections, components. Kernels and command lines are ours: each guest writes
+/// the whole of each dataport, the other end reads it, events go both ways, and stores that a guest has no right to must have no effect.
+/// The exit status is 0 only if all of it was so.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The manifest
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+
+    #[command(flatten)]
+    flags: Flags,
+
+    /// Version of the machine's interrupt controller, and of that which the guests see; else the manifest's choice
+    #[arg(long, value_enum, value_name = "VERSION")]
+    gic: Option<Gic>,
+
+    /// Give up after this time
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
+    timeout: u64,
+}
+
+/// One such run.
+#[derive(Debug, Clone)]
+pub(crate) struct Play {
+    pub(crate) manifest: PathBuf,
+    /// `None`: the manifest's choice.
+    pub(crate) gic: Option<Gic>,
+    pub(crate) show: Show,
+    pub(crate) timeout: Duration,
+}
+
+impl Play {
+    /// A run as the tests make it.
+    pub(crate) fn for_test(manifest: PathBuf, gic: Gic) -> Self {
+        Self { manifest, gic: Some(gic), show: Show::Progress, timeout: Duration::from_secs(DEFAULT_TIMEOUT) }
+    }
+}
+
+/// Verifies a manifest as the flags say.
+pub(crate) fn verify(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let Arguments { manifest, flags, gic, timeout } = arguments;
+    let ready = setup::setup(workspace, Existing::Keep)?;
+    let play = Play { manifest: manifest.clone(), gic: *gic, show: flags.show(), timeout: Duration::from_secs(*timeout) };
+    let report = self::play(workspace, &ready, &play)?;
+    if let Some(path) = &flags.report {
+        trial::report::write(&report, path)?;
+    }
+    output::line(format!("\n{}", report.show()));
+    if !report.ok {
+        let first = report.reasons.first().map_or("for no reason", String::as_str);
+        bail!("the verification failed: {first} (all reasons are above the table). Console: {}", report.log);
+    }
+    Ok(())
+}
+
+/// Runs the manifest's system with guests of ours and verifies it.
+pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<Report> {
+    let manifest = manifest::load(&play.manifest, Platform::El2, play.gic)?;
+    let gic = manifest::gic(play.gic, &manifest);
+    let system = manifest::wiring(&manifest);
+    let initramfs = trial::initramfs(workspace, ready)?;
+    let mut staged = system.clone();
+    for vm in &mut staged.vms {
+        vm.kernel.clone_from(&ready.kernel.image);
+        vm.initrd = Some(initramfs.clone());
+        // A kernel that panics resets at once, so that the hypervisor learns of it.
+        vm.command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={} demo.check={}", vm.name, plan::of(&system, &vm.name)?);
+    }
+    let trial = Trial {
+        name: format!("verify-{}-gic{gic}", play.manifest.file_stem().unwrap_or_default().to_string_lossy()),
+        what: format!("running {} guests with {} connections under el2-vmm on a GICv{gic}", system.vms.len(), system.connections.len()),
+        system: staged,
+        gic,
+        show: play.show,
+        timeout: play.timeout,
+    };
+    let (transcript, run) = trial::run(workspace, ready, &trial)?;
+    Ok(checks::verify(&system, &transcript, &run, gic))
+}
