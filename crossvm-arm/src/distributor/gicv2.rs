@@ -279,6 +279,7 @@ mod tests {
         assert_eq!((read(&gic, FIRST, 0x200), senders(&gic, 4)), (1 << 5, [0; 3]));
         // Less than a word sends nothing.
         gic.distributor_write(FIRST, 0xf02, Width::U16, 0x00ff);
+        gic.distributor_write(FIRST, 0xeff, Width::U32, 0xff00_0000);
         assert_eq!(senders(&gic, 0), [0; 3]);
     }
 
@@ -325,7 +326,11 @@ mod tests {
         gic.save(FIRST, &mut registers);
         assert_eq!(senders(&gic, 3), [6, 0, 0]);
         gic.load(FIRST, &mut registers);
-        // Taken back while it is in the register.
+        assert_eq!(registers.of(3).physical_intid() & 7, 1);
+        // One that waits, and the one in the register, are taken back, each without the other.
+        let mut other = gic.clone();
+        other.distributor_write(FIRST, 0xf13, Width::U8, 4);
+        assert_eq!(senders(&other, 3), [2, 0, 0]);
         gic.distributor_write(FIRST, 0xf13, Width::U8, 2);
         assert_eq!(senders(&gic, 3), [4, 0, 0]);
         gic.save(FIRST, &mut registers);

@@ -145,6 +145,11 @@ impl Cpu {
                 || control.group1_disabled() && !self.machine.enable_group1())
     }
 
+    /// How many list registers there are.
+    pub(crate) fn registers(&self) -> usize {
+        self.registers.len()
+    }
+
     /// INTIDs in the list registers.
     pub(crate) fn holds(&self) -> BTreeSet<u32> {
         self.registers.iter().filter(|register| register.state() != State::Inactive).map(ListRegister::virtual_intid).collect()

@@ -122,6 +122,12 @@ impl<const VCPUS: usize> Machine<VCPUS> {
             cpu.check();
             assert!(cpu.holds().into_iter().filter(|intid| *intid >= 32).all(|intid| shared.insert(intid)), "an SPI is on two vCPUs");
         }
+        // Where there are registers for all, a 1 of N SPI is with a vCPU that takes it.
+        if self.cpus[0].registers() == 16 {
+            for (intid, takers) in self.model.offered() {
+                assert!(takers.iter().any(|vcpu| self.cpus[*vcpu].holds().contains(&intid)), "{intid} is kept from {takers:?}");
+            }
+        }
         assert_eq!(*self.physical.borrow(), self.links(), "physical interrupts active, and linked ones");
     }
 

@@ -142,6 +142,19 @@ impl Model {
             .collect()
     }
 
+    /// The 1 of N SPIs that at least one vCPU takes now, and the vCPUs that take each.
+    pub(crate) fn offered(&self) -> Vec<(u32, Vec<usize>)> {
+        let mut offered = std::collections::BTreeMap::<_, Vec<_>>::new();
+        for vcpu in 0..self.vcpus.len() {
+            for (intid, interrupt) in self.forwarded_to(vcpu) {
+                if interrupt.target == Target::OneOfN && self.vcpus[vcpu].groups[index(interrupt.group)] {
+                    offered.entry(intid).or_default().push(vcpu);
+                }
+            }
+        }
+        offered.into_iter().collect()
+    }
+
     /// Whether acknowledging `answer` is what the architecture determines, where an interrupt is taken if `taken` says so of its priority.
     ///
     /// A 1 of N SPI may be given to another vCPU at any time: it may come, and need not.

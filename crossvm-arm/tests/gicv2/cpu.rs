@@ -188,6 +188,11 @@ impl Cpu {
                 || groups)
     }
 
+    /// How many list registers there are.
+    pub(crate) fn registers(&self) -> usize {
+        self.lr.len()
+    }
+
     /// Interrupts in the list registers.
     pub(crate) fn holds(&self) -> BTreeSet<u32> {
         self.lr.iter().filter(|lr| valid(**lr)).map(|lr| id(*lr)).collect()

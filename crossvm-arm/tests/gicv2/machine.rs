@@ -138,6 +138,12 @@ impl<const VCPUS: usize> Machine<VCPUS> {
             cpu.check();
             assert!(cpu.holds().into_iter().filter(|intid| *intid >= 32).all(|intid| shared.insert(intid)), "an SPI is on two vCPUs");
         }
+        // Where there are registers for all, an SPI with several targets is with one that takes it.
+        if self.cpus[0].frame().registers() == 16 {
+            for (intid, takers) in self.model.offered() {
+                assert!(takers.iter().any(|vcpu| self.cpus[*vcpu].frame().holds().contains(&intid)), "{intid} is kept from {takers:?}");
+            }
+        }
         let private = self.model.vcpus.iter().enumerate().flat_map(|(index, vcpu)| vcpu.private.iter().map(move |own| (index, own)));
         let linked: BTreeSet<_> = private
             .chain(self.model.spis.iter().map(|interrupt| (0, interrupt)))

@@ -124,6 +124,19 @@ impl Model {
             .collect()
     }
 
+    /// The SPIs with several targets that at least one of them takes now, and the vCPUs that take each.
+    pub(crate) fn offered(&self) -> Vec<(u32, BTreeSet<usize>)> {
+        let mut offered = std::collections::BTreeMap::<_, BTreeSet<_>>::new();
+        for vcpu in 0..self.vcpus.len() {
+            for (intid, interrupt) in self.forwarded_to(vcpu) {
+                if interrupt.targets.len() > 1 && self.vcpus[vcpu].groups[interrupt.group] {
+                    offered.entry(intid).or_default().insert(vcpu);
+                }
+            }
+        }
+        offered.into_iter().collect()
+    }
+
     /// Whether acknowledging `answer` is what the architecture determines, where an interrupt is taken if `taken` says so of its priority.
     ///
     /// An SPI with several targets may be taken by another of them at any time (the 1-N model, §1.4.3): it may come, and need not.
