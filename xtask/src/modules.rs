@@ -134,7 +134,7 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
             if arguments.initramfs.is_some() || arguments.test {
                 bail!("--initramfs and --test are for arm64: our guests' programs are");
             }
-            let built = compile(workspace, &Headers::newest(arguments.kernel, arguments.arch)?, warnings)?;
+            let built = build_for_amd64(workspace, arguments.kernel, warnings)?;
             output::line(built.display());
             built
         }
@@ -148,6 +148,11 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
 /// Builds the module for the guests' `kernel` and returns the path of `crossvm.ko`. Fetches that kernel's headers where they are missing.
 pub(crate) fn build(workspace: &Workspace, kernel: &Kernel, warnings: Warnings) -> Result<PathBuf> {
     compile(workspace, &Headers::of_release(&kernel.release, Architecture::Arm64)?, warnings)
+}
+
+/// Builds the module for Debian's newest amd64 kernel of `series` and returns the path of `crossvm.ko`.
+pub(crate) fn build_for_amd64(workspace: &Workspace, series: Series, warnings: Warnings) -> Result<PathBuf> {
+    compile(workspace, &Headers::newest(series, Architecture::Amd64)?, warnings)
 }
 
 fn compile(workspace: &Workspace, headers: &Headers, warnings: Warnings) -> Result<PathBuf> {

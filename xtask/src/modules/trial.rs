@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use crossvm_manifest::{ComponentKind, Dataport, Device, Profile, Rights, Width};
+use crossvm_manifest::{ComponentKind, Dataport, Device, Interrupt, Profile, Rights, Width};
 
 use super::{Warnings, build};
 use crate::guest::{self, Series};
@@ -97,7 +97,11 @@ fn system(vm: VmSpec) -> System {
     let components = parts.iter().map(|(name, kind, _)| ComponentSpec { name: format!("the-{name}"), kind: *kind }).collect();
     let connections = parts.into_iter().map(|(name, _, dataports)| {
         let peers = [VM, &format!("the-{name}")];
-        ConnectionSpec { dataports, ..ConnectionSpec::new(name, peers, 4096) }
+        let mut connection = ConnectionSpec { dataports, ..ConnectionSpec::new(name, peers, 4096) };
+        // Two share a line, so that the driver has to tell whose interrupt it is, and to leave no line high behind it.
+        let interrupt = if name == "feed" { Interrupt::Own } else { Interrupt::Shared };
+        connection.ends[0].interrupt = Some(interrupt);
+        connection
     });
     System { connections: connections.collect(), components, vms: vec![vm] }
 }

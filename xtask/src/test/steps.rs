@@ -6,7 +6,7 @@ use crossvm_manifest::Profile;
 use crate::demo::{self, Events, Play, Sabotage};
 use crate::guest::Series;
 use crate::launch::Gic;
-use crate::modules::trial::Trial;
+use crate::modules::{Warnings, trial::Trial};
 use crate::output;
 use crate::process::run_shown;
 use crate::programs::VMM;
@@ -40,6 +40,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "bare-metal", what: "every no_std crate builds for four machines without an operating system", run: bare_metal },
     Step { name: "panic-free", what: "no guest access can reach a panic: a program links only then", run: panic_free },
     Step { name: "bare-metal-clippy", what: "no lint on the hypervisor's own build", run: bare_metal_clippy },
+    Step { name: "driver-amd64", what: "the Linux driver builds for x86-64 without a warning", run: driver_amd64 },
     Step {
         name: "driver",
         what: "the Linux driver passes its tests in Linux 6.1 on a GICv3",
@@ -182,6 +183,17 @@ fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
     let toolchain: Toolchain = context.ready()?.toolchain;
     let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, Target::BareMetal)?;
     run_shown(cargo.args(["--release", "--package", VMM, "--", "-D", "warnings"]))
+}
+
+fn driver_amd64(context: &mut Context<'_>) -> Result<()> {
+    if cfg!(not(target_arch = "x86_64")) {
+        output::line("left out: this machine is not x86-64");
+        return Ok(());
+    }
+    for series in [Series::V6_1, Series::V6_12] {
+        modules::build_for_amd64(context.workspace, series, Warnings::Errors)?;
+    }
+    Ok(())
 }
 
 fn driver(context: &mut Context<'_>, series: Series, gic: Gic, profile: Profile) -> Result<()> {
