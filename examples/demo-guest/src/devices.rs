@@ -64,14 +64,17 @@ fn findings(connections: &[Endpoint], report: &Report) -> Result<(), String> {
     if let Some(complaint) = dmesg::complaint(&log) {
         return Err(format!("the kernel complains: {complaint}"));
     }
-    let (mut names, mut drivers, mut bars) = (Vec::new(), Vec::new(), Vec::new());
     for connection in connections {
-        names.push(connection.name().to_owned());
-        drivers.push(driver::bound(connection.address()).unwrap_or_else(|| "-".to_owned()));
-        let found = connection.function().bars().map_err(|error| error.to_string())?;
-        bars.extend(found.iter().map(|bar| format!("{}:{}:{:#x}:{}", connection.name(), bar.index(), bar.address(), bar.size())));
+        let bars = connection.function().bars().map_err(|error| error.to_string())?;
+        let bars: Vec<_> = bars.iter().map(|bar| format!("{}:{:#x}:{}", bar.index(), bar.address(), bar.size())).collect();
+        let findings = [
+            ("name", connection.name().to_owned()),
+            ("address", connection.address().to_string()),
+            ("driver", driver::bound(connection.address()).unwrap_or_else(|| "-".to_owned())),
+            ("bars", bars.join("+")),
+        ];
+        report.device(&findings);
     }
-    let findings = [("names", names.join(",")), ("drivers", drivers.join(",")), ("bars", bars.join(",")), ("dmesg", "clean".to_owned())];
-    report.pass(CHECK, &findings);
+    report.pass(CHECK, &[("connections", connections.len().to_string()), ("dmesg", "clean".to_owned())]);
     Ok(())
 }

@@ -42,14 +42,17 @@ impl Report {
 
     /// `check` passed, with these findings.
     pub(crate) fn pass(&self, check: &'static str, findings: &[(&'static str, String)]) {
-        let findings: String = findings.iter().map(|(key, value)| format!(" {key}={}", word(value))).collect();
-        self.print(&format!("DEMO check={check} vm={} ok=1{findings}", self.vm));
+        self.print(&format!("DEMO check={check} vm={} ok=1{}", self.vm, words(findings)));
+    }
+
+    /// One connection as the kernel sees it. A line for each: the console cuts long ones.
+    pub(crate) fn device(&self, findings: &[(&'static str, String)]) {
+        self.print(&format!("DEMO device vm={}{}", self.vm, words(findings)));
     }
 
     /// All that could be found out about one connection.
     pub(crate) fn link(&self, findings: &[(&'static str, String)]) {
-        let findings: String = findings.iter().map(|(key, value)| format!(" {key}={}", word(value))).collect();
-        self.print(&format!("DEMO link vm={} ok=1{findings}", self.vm));
+        self.print(&format!("DEMO link vm={} ok=1{}", self.vm, words(findings)));
     }
 
     /// The interrupts of each connection so far, one line each.
@@ -93,6 +96,11 @@ impl Report {
         let _ = output.write_all(format!("{line}\n").as_bytes()).and_then(|()| output.flush());
         let _ = rustix::termios::tcdrain(rustix::stdio::stdout());
     }
+}
+
+/// ` key=value key=value …`
+fn words(findings: &[(&'static str, String)]) -> String {
+    findings.iter().map(|(key, value)| format!(" {key}={}", word(value))).collect()
 }
 
 /// The text as one word: the values of the lines hold no spaces.

@@ -76,17 +76,16 @@ fn of_vm(name: &str) -> impl Iterator<Item = &'static DemoConnection> {
 fn devices(name: &str, guest: &Guest) -> Finding {
     let late = |connection: &DemoConnection| name == VMS[1] && (connection.name.starts_with("late") || connection.interrupt() == "MSI-X");
     for (place, life) in guest.lives.iter().enumerate() {
-        let fields = passed(name, guest, life, "devices")?;
-        let list = |key: &str| fields.get(key).unwrap_or_default().split(',').map(str::to_owned).collect::<Vec<_>>();
-        let (found, drivers) = (list("names"), list("drivers"));
+        passed(name, guest, life, "devices")?;
+        let found: Vec<_> = life.devices.iter().map(|device| device.name.as_str()).collect();
         let expected: Vec<_> = of_vm(name).map(|connection| connection.name).collect();
         if found != expected {
             return Err(format!("the guest sees the connections {}; it should see {}", found.join(", "), expected.join(", ")));
         }
-        for (connection, driver) in of_vm(name).zip(&drivers) {
+        for (connection, device) in of_vm(name).zip(&life.devices) {
             let expected = if place == 0 && late(connection) { "-" } else { connection.driver };
-            if driver != expected {
-                return Err(format!("`{}` is held by {driver}; it should be {expected}", connection.name));
+            if device.driver != expected {
+                return Err(format!("`{}` is held by {}; it should be {expected}", connection.name, device.driver));
             }
         }
     }

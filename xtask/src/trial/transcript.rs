@@ -44,6 +44,8 @@ pub(crate) struct Life {
     pub(crate) ready: Option<Ready>,
     /// Findings of the checks that passed, by name.
     pub(crate) passed: BTreeMap<String, Fields>,
+    /// Its connections, in order.
+    pub(crate) devices: Vec<GuestDevice>,
     /// Findings for whole connections, in order.
     pub(crate) links: Vec<Fields>,
     /// Checks that failed, with the reason, as the guest tells it.
@@ -84,6 +86,14 @@ pub(crate) struct Counts {
     pub(crate) emitted: u64,
     pub(crate) received: u64,
     pub(crate) dropped: u64,
+}
+
+/// One connection as the guest sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GuestDevice {
+    pub(crate) name: String,
+    /// Who holds it; `-`: nobody.
+    pub(crate) driver: String,
 }
 
 /// One BAR as the guest sees it.
@@ -229,6 +239,10 @@ impl Life {
                 self.failed.push(Failed { check: word("check"), reason: word("reason").replace('_', " ") });
                 return Outlook::Lost;
             }
+            Some("device") => {
+                self.bars.extend(fields.get("bars").map(|bars| guest_bars(&word("name"), bars)).unwrap_or_default());
+                self.devices.push(GuestDevice { name: word("name"), driver: word("driver") });
+            }
             Some("link") => self.links.push(fields),
             Some("interrupt") => self.interrupts.push(InterruptReport {
                 connection: word("connection"),
@@ -242,9 +256,6 @@ impl Life {
             Some("done") => self.done = Some(at),
             _ => {
                 if let Some(check) = fields.get("check") {
-                    if check == "devices" {
-                        self.bars = fields.get("bars").map(guest_bars).unwrap_or_default();
-                    }
                     self.passed.insert(check.to_owned(), fields);
                 }
             }
@@ -267,14 +278,13 @@ fn bar_move(fields: &Fields) -> Option<BarMove> {
     })
 }
 
-/// `name:bar:address:size,name:bar:address:size,…`
-fn guest_bars(text: &str) -> Vec<GuestBar> {
+/// `bar:address:size+bar:address:size+…`
+fn guest_bars(connection: &str, text: &str) -> Vec<GuestBar> {
     let one = |part: &str| {
-        let mut words = part.rsplitn(4, ':').skip(1);
-        let (address, bar) = (number(words.next()?)?, number(words.next()?)?);
-        Some(GuestBar { connection: words.next()?.to_owned(), bar, address })
+        let mut numbers = part.split(':').map(number);
+        Some(GuestBar { connection: connection.to_owned(), bar: numbers.next()??, address: numbers.next()?? })
     };
-    text.split(',').filter_map(one).collect()
+    text.split('+').filter_map(one).collect()
 }
 
 #[cfg(test)]
@@ -297,9 +307,11 @@ mod tests {
 
     #[test]
     fn bars_are_read_as_the_guest_prints_them() {
-        let (transcript, _) = gather(&["[vm0] DEMO check=devices vm=vm0 ok=1 names=a bars=a:0:0x10000000:4096,a:1:0x10100000:65536"]);
-        let bar = |bar, address| GuestBar { connection: "a".to_owned(), bar, address };
-        assert_eq!(transcript.guest("vm0").last().bars, [bar(0, 0x1000_0000), bar(1, 0x1010_0000)]);
+        let line = "[vm0] DEMO device vm=vm0 name=a:b address=0000:00:01.0 driver=crossvm bars=0:0x10000000:4096+1:0x10100000:65536";
+        let life = gather(&[line]).0.guest("vm0").last();
+        let bar = |bar, address| GuestBar { connection: "a:b".to_owned(), bar, address };
+        assert_eq!(life.bars, [bar(0, 0x1000_0000), bar(1, 0x1010_0000)]);
+        assert_eq!(life.devices, [GuestDevice { name: "a:b".to_owned(), driver: "crossvm".to_owned() }]);
     }
 
     #[test]

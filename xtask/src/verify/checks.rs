@@ -42,9 +42,8 @@ pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, gic: G
 /// The guest sees all of its connections, each with its driver.
 fn devices(system: &System, name: &str, guest: &Guest) -> Finding {
     let life = guest.first();
-    let fields = life.passed.get("devices").ok_or_else(|| nothing(name, guest))?;
-    let list = |key: &str| fields.get(key).unwrap_or_default().split(',').filter(|word| !word.is_empty());
-    let mut found: Vec<_> = list("names").zip(list("drivers")).collect();
+    life.passed.get("devices").ok_or_else(|| nothing(name, guest))?;
+    let mut found: Vec<_> = life.devices.iter().map(|device| (device.name.as_str(), device.driver.as_str())).collect();
     found.sort_unstable();
     let seats = plan::seats(system, name);
     let expected: Vec<_> = seats.iter().map(|seat| (seat.connection.name.as_str(), seat.driver.name())).collect();
