@@ -40,7 +40,7 @@ struct Outcome {
 pub(crate) fn test(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.list {
         for step in STEPS {
-            output::line(format!("{:<18} {}", step.name, step.what));
+            output::line(format!("{:<21} {}", step.name, step.what));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -85,7 +85,7 @@ fn summary(outcomes: &[Outcome]) -> String {
     let line = |outcome: &Outcome| {
         let mark = if outcome.failure.is_some() { "FAILED" } else { "ok" };
         let why = outcome.failure.as_ref().and_then(|why| why.lines().next()).map_or_else(String::new, |why| format!("  {why}"));
-        format!("{mark:<7} {:<18} {:>7}{why}", outcome.name, seconds(outcome.took))
+        format!("{mark:<7} {:<21} {:>7}{why}", outcome.name, seconds(outcome.took))
     };
     outcomes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -105,6 +105,6 @@ mod tests {
     #[test]
     fn a_failure_is_in_the_summary_with_its_reason() {
         let outcome = Outcome { name: "fmt", took: Duration::from_secs(1), failure: Some("not formatted\nmore".to_owned()) };
-        assert_eq!(summary(&[outcome]), "FAILED  fmt                  1.0 s  not formatted");
+        assert_eq!(summary(&[outcome]), "FAILED  fmt                     1.0 s  not formatted");
     }
 }

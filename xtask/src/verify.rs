@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use crossvm_manifest::Profile;
 
 pub(crate) use report::Report;
 
@@ -84,13 +85,21 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<
     let manifest = manifest::load(&play.manifest, Platform::El2, play.gic)?;
     let gic = manifest::gic(play.gic, &manifest);
     let system = manifest::wiring(&manifest);
+    if let Some(vm) = system.vms.iter().find(|vm| vm.device.profile == Profile::Reference) {
+        bail!(
+            "VM `{}` has connections of the reference profile, which do not tell what there is to verify; only those of the extended do",
+            vm.name
+        );
+    }
     let initramfs = trial::initramfs(workspace, ready)?;
     let mut staged = system.clone();
     for vm in &mut staged.vms {
         vm.kernel.clone_from(&ready.kernel.image);
         vm.initrd = Some(initramfs.clone());
         // A kernel that panics resets at once, so that the hypervisor learns of it.
-        vm.command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={} demo.check={}", vm.name, plan::of(&system, &vm.name)?);
+        // A VM may have to wait until its peer is done with others.
+        let plan = plan::of(&system, &vm.name)?;
+        vm.command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={} demo.timeout=180 demo.check={plan}", vm.name);
     }
     let trial = Trial {
         name: format!("verify-{}-gic{gic}", play.manifest.file_stem().unwrap_or_default().to_string_lossy()),

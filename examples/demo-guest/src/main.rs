@@ -22,6 +22,7 @@
 //!
 //! Exit status: 0 after `DEMO done`, 1 after `DEMO fail`, 2 where the VM shall reboot; anything else is a crash.
 #![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
 
 mod bulk;
 mod check;

@@ -67,6 +67,7 @@ pub(super) const STEPS: &[Step] = &[
         what: "40 connections in one VM, each verified from end to end",
         run: |context| manifest(context, "many", Gic::V3),
     },
+    Step { name: "many-gicv2", what: "the same on a GICv2", run: |context| manifest(context, "many", Gic::V2) },
     Step {
         name: "demo",
         what: "two Debian guests talk under el2-vmm, one reboots; a million events, each of which counts",
