@@ -74,7 +74,9 @@ pub struct Command {
     pub io: bool,
     /// The function answers to memory accesses: its BARs are decoded.
     pub memory: bool,
-    #[bits(8)]
+    /// The function may write to memory: messages are writes.
+    pub bus_master: bool,
+    #[bits(7)]
     __: u8,
     /// The function may not assert INTx. `uio_pci_generic` sets it on each interrupt, and user space clears it.
     pub intx_disable: bool,
@@ -114,6 +116,7 @@ mod tests {
     #[test]
     fn named_bits_are_where_the_specifications_put_them() {
         assert_eq!(Command::new().with_memory(true).into_bits(), 1 << 1);
+        assert_eq!(Command::new().with_bus_master(true).into_bits(), 1 << 2);
         assert_eq!(Command::new().with_intx_disable(true).into_bits(), 1 << 10);
         assert_eq!(ResourceFlags::new().with_io(true).into_bits(), 0x100);
         assert_eq!(ResourceFlags::new().with_memory(true).into_bits(), 0x200);

@@ -19,6 +19,11 @@ fn run(system: &System, check: &'static str) -> Result<(), String> {
         let function = open(system, name)?.function().clone();
         let address = function.address();
         kernel::unbind(address)?;
+        // Others may share the line, and nobody would lower it.
+        let command = kernel::command(address)?;
+        if !command.intx_disable() || command.bus_master() {
+            return Err(format!("a function without a driver may interrupt: {command:?}"));
+        }
         emit_without_driver(&find(system, &function)?)?;
         kernel::bind(address)?;
         let node = open(system, name)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crossvm_guest::spec::{COMMAND, Command as CommandRegister};
 use crossvm_guest::{Interrupt, PciAddress};
 
 const MODULE: &str = "/lib/modules/crossvm.ko";
@@ -41,6 +42,16 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 /// A file of the function's folder in sysfs.
 pub(crate) fn function(address: PciAddress, file: &str) -> PathBuf {
     Path::new("/sys/bus/pci/devices").join(address.to_string()).join(file)
+}
+
+/// The function's command register.
+pub(crate) fn command(address: PciAddress) -> Result<CommandRegister, String> {
+    let path = function(address, "config");
+    let config = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match config.get(usize::try_from(COMMAND).unwrap_or(usize::MAX)..).and_then(|rest| rest.first_chunk()) {
+        Some(bytes) => Ok(CommandRegister::from_bits(u16::from_le_bytes(*bytes))),
+        None => Err(format!("{} has {} bytes", path.display(), config.len())),
+    }
 }
 
 /// An attribute of a connection.
