@@ -184,6 +184,8 @@ impl Disks<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crossvm_manifest::{ComponentKind, Dataport, Device, EventBar, Image, Interrupt, Peer, Profile, Reboot, Rights, Width};
+
     use super::*;
 
     const TEXT: &str = "[vm.a]\nkernel = { debian = \"6.1\" }\nvcpus = 8\n[vm.b]\nkernel = { debian = \"6.1\" }\n";
@@ -204,6 +206,55 @@ mod tests {
         let (_folder, path) = written(&format!("{TEXT}[platform.el2]\ngic = 2\n"));
         assert!(read(&path, Platform::El2, None).unwrap().is_err());
         assert!(read(&path, Platform::El2, Some(Gic::V3)).unwrap().is_ok(), "the user has the last word");
+    }
+
+    #[test]
+    fn every_example_has_a_topology() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/manifests");
+        let mut tried = 0;
+        for file in fs::read_dir(examples).unwrap() {
+            for gic in [Gic::V2, Gic::V3] {
+                let manifest = load(&file.as_ref().unwrap().path(), Platform::El2, Some(gic)).unwrap();
+                let topology = wiring(&manifest).topology(|_| Ok(Image { address: 0x4200_0000, size: 1 })).unwrap();
+                assert_eq!((topology.vms.len(), topology.connections.len()), (manifest.vms.len(), manifest.connections.len()));
+                tried += 1;
+            }
+        }
+        assert!(tried >= 6);
+    }
+
+    #[test]
+    fn everything_of_a_manifest_reaches_the_topology() {
+        let text = r#"
+            [vm.a]
+            kernel = { debian = "6.1" }
+            memory = "64 MiB"
+            vcpus = 3
+            on-reboot = "stop"
+            profile = "reference"
+            event-bar = "64 KiB"
+            command-line = "quiet"
+            [component.sum]
+            kind = "digest"
+            [[connection]]
+            name = "crc"
+            between = ["sum", "a"]
+            dataports = [{ size = "12 KiB", rights = { sum = "r" } }, { size = "4 KiB", width = 64 }]
+            interrupt = "shared"
+        "#;
+        let (_folder, path) = written(text);
+        let system = wiring(&load(&path, Platform::El2, None).unwrap());
+        let topology = system.topology(|_| Ok(Image { address: 0x4200_0000, size: 1 })).unwrap();
+        let vm = &topology.vms[0];
+        assert_eq!((vm.name.as_str(), vm.memory, vm.vcpus, vm.on_reboot), ("a", 64 << 20, 3, Reboot::Stop));
+        assert_eq!((vm.device, vm.command_line.as_str()), (Device { profile: Profile::Reference, event_bar: EventBar::Kib64 }, "quiet"));
+        assert_eq!(topology.components[0].kind, ComponentKind::Digest);
+        let connection = &topology.connections[0];
+        let dataport = |size, rights, width| Dataport { size, rights, width };
+        let first = dataport(12 << 10, [Rights::Read, Rights::ReadWrite], Width::Bits32);
+        assert_eq!(connection.dataports, [first, dataport(4 << 10, [Rights::ReadWrite; 2], Width::Bits64)]);
+        assert_eq!(connection.ends.map(|end| end.peer), [Peer::Component(0), Peer::Vm(0)]);
+        assert_eq!(connection.ends[1].interrupt, Interrupt::Shared);
     }
 
     #[test]
