@@ -73,7 +73,7 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
         how: format!("{SETUP} (rustup's targets, else Debian's compiler in the cache)"),
     });
     let installer = Installer::find();
-    for tool in host::tools(toolchain.as_ref()) {
+    for tool in host::tools() {
         items.push(Item {
             name: tool.program.to_owned(),
             state: tool.presence(),

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::output;
 use crate::process;
 use crate::progress::step;
-use crate::toolchain::Toolchain;
 
 /// A program of the host's distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,26 +25,27 @@ pub(crate) struct Tool {
 /// The machine emulator.
 pub(crate) const QEMU: &str = "qemu-system-aarch64";
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 5] = [
     Tool { program: QEMU, purpose: "the machine that the demonstration runs in", packages: &["qemu-system-arm"] },
     Tool { program: "dpkg-deb", purpose: "unpacks the guests' kernel and busybox", packages: &["dpkg"] },
     Tool { program: "apt-get", purpose: "downloads the guests' kernel and busybox", packages: &["apt"] },
+    MAKE,
+    GUEST_COMPILER,
 ];
 
-/// Needed only beside Debian's compiler: rustup's target for the guests links by itself.
-pub(crate) const GUEST_LINKER: Tool = Tool {
+/// Builds kernel modules.
+pub(crate) const MAKE: Tool = Tool { program: "make", purpose: "builds the Linux driver", packages: &["make"] };
+
+/// Compiles kernel modules; beside Debian's Rust it also links, with a C library.
+pub(crate) const GUEST_COMPILER: Tool = Tool {
     program: "aarch64-linux-gnu-gcc",
-    purpose: "links the guests' programs",
+    purpose: "compiles the Linux driver, links the guests' programs",
     packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
 };
 
-/// The tools that `toolchain` needs, which may not be there yet.
-pub(crate) fn tools(toolchain: Option<&Toolchain>) -> Vec<Tool> {
-    let mut tools = TOOLS.to_vec();
-    if !matches!(toolchain, Some(Toolchain::Rustup)) {
-        tools.push(GUEST_LINKER);
-    }
-    tools
+/// The tools that are needed, which may not be there yet.
+pub(crate) fn tools() -> impl Iterator<Item = Tool> {
+    TOOLS.into_iter()
 }
 
 /// Whether a tool is there.
@@ -61,8 +61,8 @@ pub(crate) enum Presence {
 impl Tool {
     /// Looks for the tool.
     pub(crate) fn presence(&self) -> Presence {
-        // The linker is of no use without the C library that it links.
-        let library = self.program != GUEST_LINKER.program
+        // As a linker it is of no use without the C library that it links.
+        let library = self.program != GUEST_COMPILER.program
             || Path::new("/usr/aarch64-linux-gnu/lib/libc.a").exists()
             || cfg!(target_arch = "aarch64");
         if library && process::find_program(self.program).is_some() { Presence::Present } else { Presence::Missing }

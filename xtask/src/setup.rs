@@ -39,12 +39,11 @@ pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> 
     output::note(format!("Setting up (once). Downloads and unpacked files go to {}", cache.path("").display()));
     let lock = cache.lock()?;
 
-    // The toolchain decides whether a linker for the guests is needed.
     let mut toolchain = Toolchain::find(&cache)?;
     if toolchain.is_none() && step("Rust targets", Toolchain::install_with_rustup)? {
         toolchain = Toolchain::find(&cache)?;
     }
-    install_tools(toolchain.as_ref())?;
+    install_tools()?;
 
     let mut source = Source { cache: &cache, lock: &lock, apt: None };
     let refresh = existing == Existing::Refresh;
@@ -89,15 +88,15 @@ pub(crate) fn kernel(series: Series) -> Result<Kernel> {
 /// Everything, if it is there.
 fn find(cache: &Cache) -> Result<Option<Ready>> {
     let Some(toolchain) = Toolchain::find(cache)? else { return Ok(None) };
-    if host::tools(Some(&toolchain)).iter().any(|tool| tool.presence() == Presence::Missing) {
+    if host::tools().any(|tool| tool.presence() == Presence::Missing) {
         return Ok(None);
     }
     let Some((kernel, busybox)) = Kernel::find(cache, Series::V6_1).zip(guest::find_busybox(cache)) else { return Ok(None) };
     Ok(Some(Ready { toolchain, kernel, busybox }))
 }
 
-fn install_tools(toolchain: Option<&Toolchain>) -> Result<()> {
-    let missing: Vec<_> = host::tools(toolchain).into_iter().filter(|tool| tool.presence() == Presence::Missing).collect();
+fn install_tools() -> Result<()> {
+    let missing: Vec<_> = host::tools().filter(|tool| tool.presence() == Presence::Missing).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Architecture;
 use super::headers::Headers;
-use crate::host::{GUEST_LINKER, Installer, Presence, Tool};
+use crate::host::{GUEST_COMPILER, Installer, MAKE, Presence, Tool};
 use crate::output;
 use crate::process;
 use crate::workspace::Workspace;
@@ -17,7 +17,6 @@ use crate::workspace::Workspace;
 const SOURCES: &str = "guest/linux";
 const MODULE: &str = "crossvm.ko";
 
-const MAKE: Tool = Tool { program: "make", purpose: "builds the Linux driver", packages: &["make"] };
 /// Kernel headers bring programs that link it.
 const COMPILER: Tool = Tool { program: "gcc", purpose: "compiles the Linux driver for x86-64", packages: &["gcc", "libelf1"] };
 
@@ -33,7 +32,7 @@ pub(crate) enum Warnings {
 /// Brings what building takes.
 pub(super) fn install_tools(architecture: Architecture) -> Result<()> {
     let compiler = match architecture {
-        Architecture::Arm64 => GUEST_LINKER,
+        Architecture::Arm64 => GUEST_COMPILER,
         Architecture::Amd64 => COMPILER,
     };
     let missing: Vec<Tool> = [MAKE, compiler].into_iter().filter(|tool| tool.presence() == Presence::Missing).collect();
