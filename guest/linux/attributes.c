@@ -185,6 +185,7 @@ DATAPORT_GROUP(4);
 static const struct attribute_group *const dataport_groups[] = {
 	&dataport0_group, &dataport1_group, &dataport2_group, &dataport3_group, &dataport4_group,
 };
+
 static_assert(ARRAY_SIZE(dataport_groups) == CROSSVM_MAX_DATAPORTS);
 
 /**

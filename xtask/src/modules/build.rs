@@ -17,8 +17,11 @@ use crate::workspace::Workspace;
 const SOURCES: &str = "guest/linux";
 const MODULE: &str = "crossvm.ko";
 
-/// Kernel headers bring programs that link it.
-const COMPILER: Tool = Tool { program: "gcc", purpose: "compiles the Linux driver for x86-64", packages: &["gcc", "libelf1"] };
+const COMPILER: Tool = Tool { program: "gcc", purpose: "compiles the Linux driver for x86-64", packages: &["gcc"] };
+/// What the `objtool` of the kernel headers for x86-64 links, where it may be, and its package.
+const LIBRARY: &str = "libelf.so.1";
+const LIBRARY_FOLDERS: [&str; 3] = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"];
+const LIBRARY_PACKAGE: &str = "libelf1";
 
 /// What becomes of the compiler's warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +39,15 @@ pub(super) fn install_tools(architecture: Architecture) -> Result<()> {
         Architecture::Amd64 => COMPILER,
     };
     let missing: Vec<Tool> = [MAKE, compiler].into_iter().filter(|tool| tool.presence() == Presence::Missing).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
     for tool in &missing {
         output::note(format!("  .. {} is missing: {}", tool.program, tool.purpose));
     }
-    Installer::find().install(&missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect::<Vec<_>>())
+    let mut packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect();
+    if architecture == Architecture::Amd64 && !LIBRARY_FOLDERS.iter().any(|folder| Path::new(folder).join(LIBRARY).exists()) {
+        output::note(format!("  .. {LIBRARY} is missing: a tool of the kernel headers links it"));
+        packages.push(LIBRARY_PACKAGE);
+    }
+    if packages.is_empty() { Ok(()) } else { Installer::find().install(&packages) }
 }
 
 /// Builds the module and returns its path.
