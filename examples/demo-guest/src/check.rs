@@ -144,7 +144,7 @@ pub(crate) fn run(plan: &Plan, system: &System, settings: &Settings, report: &Re
 fn one(connection: &Endpoint, part: &Part, settings: &Settings) -> Result<Findings, String> {
     let begin = Instant::now();
     let mut random = Random::from_kernel().map_err(|error| format!("/dev/urandom: {error}"))?;
-    let mut link = Link::new(connection, settings.timeout)?;
+    let mut link = Link::new(connection, settings.timeout)?.first_by_interrupt(connection.address());
     let mut findings = match part.peer {
         Peer::Vm => vms::check(connection, part, &mut link, &mut random)?,
         Peer::Reverse => components::reverse(connection, &mut link, &mut random)?,

@@ -64,7 +64,7 @@ pub(crate) fn wait_for_first(address: PciAddress, timeout: Duration) -> Result<(
         match of(address)? {
             (kind, Some(line)) if line.count > 0 => return Ok((kind, line)),
             (kind, _) if begin.elapsed() >= timeout => {
-                return Err(format!("no interrupt ({}) within {} s after the driver was bound", kind.name(), timeout.as_secs()));
+                return Err(format!("no interrupt ({}) within {} s", kind.name(), timeout.as_secs()));
             }
             _ => std::thread::sleep(PAUSE),
         }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crossvm_guest::{Dataport, Endpoint, Error, EventCount};
+use crossvm_guest::{Dataport, Endpoint, Error, EventCount, PciAddress};
 
 use crate::events::{Events, Spins};
+use crate::interrupts;
 
 /// One side of a conversation in which each side emits one event and then waits for the other's.
 pub(crate) trait Turns {
@@ -59,17 +60,20 @@ pub(crate) struct Link<'endpoint> {
     events: Events<'endpoint>,
     timeout: Duration,
     tally: Tally,
+    /// The function whose interrupt has to come before its first event is taken.
+    first: Option<PciAddress>,
 }
 
 impl<'endpoint> Link<'endpoint> {
     /// Takes hold of the events of `endpoint`.
     pub(crate) fn new(endpoint: &'endpoint Endpoint, timeout: Duration) -> Result<Self, String> {
-        Ok(Self { events: Events::open(endpoint)?, timeout, tally: Tally::default() })
+        Ok(Self { events: Events::open(endpoint)?, timeout, tally: Tally::default(), first: None })
     }
 
-    /// The same, on a wait that may take as much longer as `factor` says.
-    pub(crate) fn more_patient(mut self, factor: u32) -> Self {
-        self.timeout = self.timeout.saturating_mul(factor);
+    /// The same, on which no event is taken before the kernel was interrupted: it comes for certain, as the event waits so long. Without
+    /// this an event that is taken at once may never be seen to interrupt.
+    pub(crate) fn first_by_interrupt(mut self, address: PciAddress) -> Self {
+        self.first = Some(address);
         self
     }
 }
@@ -81,6 +85,9 @@ impl Turns for Link<'_> {
     }
 
     fn event(&mut self, spins: Spins, what: impl FnOnce() -> String) -> Result<(), String> {
+        if let Some(address) = self.first.take() {
+            interrupts::wait_for_first(address, self.timeout)?;
+        }
         let Some(taken) = self.events.wait(self.timeout, spins)? else {
             return Err(format!("no {} within {} s", what(), self.timeout.as_secs()));
         };

@@ -13,12 +13,17 @@
 //!   resume         event, INTx and MSI-X   ◀─────▶  event
 //! ```
 //!
-//! With `demo.check=PLAN` the guest checks its connections one after another instead, whatever they are: see [`check`].
-//!
 //! Each finding is one line, `DEMO check=NAME vm=NAME ok=1 key=value ...`; the last line is `DEMO done vm=NAME`, or
-//! `DEMO fail vm=NAME check=NAME reason=WORDS`. The kernel command line says which VM this is (`crossvm.vm=vm0`), and may ask for a
-//! mistake, to show that it is noticed (`demo.sabotage=corrupt|die|mute|forget|leave`), change how long to wait without progress
-//! (`demo.timeout=SECONDS`), or how many events the check `count` sends (`demo.events=NUMBER`).
+//! `DEMO fail vm=NAME check=NAME reason=WORDS`. The kernel command line knows:
+//!
+//! | parameter | what it says |
+//! | --- | --- |
+//! | `crossvm.vm=NAME` | which VM this is |
+//! | `demo.check=PLAN` | to check the connections one after another instead, whatever they are: see [`check`] |
+//! | `demo.events=NUMBER` | how many events each side sends on each connection of the check `count` |
+//! | `demo.timeout=SECONDS` | how long to wait without progress |
+//! | `demo.reboot-timeout=SECONDS` | how long to wait for a peer that reboots |
+//! | `demo.sabotage=corrupt\|die\|mute\|forget\|leave` | to make a mistake on purpose, to show that it is noticed |
 //!
 //! Exit status: 0 after `DEMO done`, 1 after `DEMO fail`, 2 where the VM shall reboot; anything else is a crash.
 #![cfg(target_os = "linux")]

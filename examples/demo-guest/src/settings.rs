@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) sabotage: Option<Sabotage>,
     /// How long to wait without progress before giving up.
     pub(crate) timeout: Duration,
+    /// How long to wait for a peer that reboots.
+    pub(crate) reboot_timeout: Duration,
     /// How many events each side of a connection emits in the check `count`.
     pub(crate) events: u32,
 }
@@ -113,11 +115,15 @@ impl Settings {
             Some("leave") => Some(Sabotage::Leave),
             Some(kind) => return Err(format!("demo.sabotage={kind} is not corrupt, die, mute, forget or leave")),
         };
+        let timeout = number("demo.timeout", 60)?;
+        // A reboot takes longer than any answer.
+        let reboot_timeout = number("demo.reboot-timeout", timeout.saturating_mul(3))?;
         Ok(Self {
             vm: vm.to_owned(),
             task,
             sabotage,
-            timeout: Duration::from_secs(number("demo.timeout", 60)?.into()),
+            timeout: Duration::from_secs(timeout.into()),
+            reboot_timeout: Duration::from_secs(reboot_timeout.into()),
             events: number("demo.events", 10_000)?,
         })
     }
@@ -153,6 +159,7 @@ mod tests {
             task: Task::Demo(Role::Vm1),
             sabotage: Some(Sabotage::Die),
             timeout: Duration::from_secs(5),
+            reboot_timeout: Duration::from_secs(15),
             events: 7,
         };
         assert_eq!(settings, expected);

@@ -15,8 +15,6 @@ const SESSION: &str = "ping";
 /// vm1 before and after its reboot.
 const FIRST: Generation = Generation(1);
 const SECOND: Generation = Generation(2);
-/// A reboot takes longer than any answer.
-const REBOOT_PATIENCE: u32 = 3;
 
 /// Plays the part of this VM.
 pub(crate) fn play(role: Role, system: &System, settings: &Settings, report: &Report) -> Result<After, Failure> {
@@ -130,7 +128,7 @@ fn answer(system: &System, settings: &Settings, report: &Report, generation: Gen
     let run = || {
         let connection = system.endpoint(SESSION).map_err(|error| error.to_string())?;
         let dataport = connection.dataport(DataportIndex::FIRST).map_err(|error| error.to_string())?;
-        let mut link = Link::new(&connection, settings.timeout)?.more_patient(REBOOT_PATIENCE);
+        let mut link = Link::new(&connection, settings.reboot_timeout)?;
         session::answer(&dataport, &mut link, generation)
     };
     run().map_err(reboot_failure)?;

@@ -247,7 +247,7 @@ pub(super) fn system(kernel: &Path, initrd: &Path, events: Events, sabotage: Opt
         let mut command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={name} demo.events={events}");
         if let Some(sabotage) = sabotage {
             // Nobody needs to wait long for what is known to fail.
-            command_line.push_str(" demo.timeout=20");
+            command_line.push_str(" demo.timeout=20 demo.reboot-timeout=20");
             let (victim, parameter) = sabotage.parameter();
             if victim == name {
                 command_line.push_str(&format!(" {parameter}"));
