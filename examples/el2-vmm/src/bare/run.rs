@@ -9,7 +9,7 @@ use el2_vmm::platform::{Platform, Text};
 use el2_vmm::stats::ExitKind;
 use el2_vmm::vcpu::Vcpu;
 use el2_vmm::vm::{End, Flow, Next, StopReason, Trap, Vm};
-use spin::mutex::TicketMutex;
+use spin::Mutex;
 
 use super::hardware::Hardware;
 use super::registers::read_register;
@@ -69,7 +69,7 @@ struct Cpu {
     system: &'static System,
     guest: &'static Guest,
     place: Place,
-    vm: &'static TicketMutex<alloc::boxed::Box<Vm<Hardware>>>,
+    vm: &'static Mutex<alloc::boxed::Box<Vm<Hardware>>>,
     vcpu: Vcpu,
     list_registers: gic::ListRegisters,
     timer: gic::Timer,
@@ -107,7 +107,7 @@ impl Cpu {
                 let epoch = self.guest.epoch.load(Ordering::Acquire);
                 // SAFETY: this CPU is not in the guest.
                 unsafe { el1::reset(epoch) };
-                gic::reset_virtual_interface();
+                self.list_registers.reset();
                 self.timer.quiet();
             }
             Next::Wait => {
@@ -130,10 +130,12 @@ impl Cpu {
         }
         if next == Next::Enter {
             interrupts.load(self.vcpu.id, &mut self.list_registers);
-            self.list_registers.publish();
         }
         drop(vm);
         kicks.send(Hardware);
+        if next == Next::Enter {
+            self.list_registers.put_in_force();
+        }
         next
     }
 
@@ -147,6 +149,7 @@ impl Cpu {
             Left::SystemError => Some(Trap { syndrome, far: read_register!("far_el2"), hpfar: read_register!("hpfar_el2") }),
             Left::Interrupt => None,
         };
+        self.list_registers.fetch();
         let active = if left == Left::Interrupt { serve_interrupts(self.system) } else { Active::default() };
         if active.timer {
             self.timer.fired();

@@ -12,7 +12,7 @@ use el2_vmm::guest::derive_seed;
 use el2_vmm::host::{HostAddr, HostRange};
 use el2_vmm::platform::Platform;
 use el2_vmm::vm::{Images, Vm};
-use spin::mutex::TicketMutex;
+use spin::Mutex;
 
 use super::compose::{loaded, wire};
 use super::hardware::Hardware;
@@ -31,7 +31,7 @@ pub(super) fn compose(system: &'static System, number: u8, guest: &'static Guest
     vm.connect(ends).map_err(|error| error.to_string())?;
     let ram = guest.ram.lock().range();
     vm.add_ram(ram).map_err(|error| error.to_string())?;
-    let vm = guest.vm.call_once(|| TicketMutex::new(vm));
+    let vm = guest.vm.call_once(|| Mutex::new(vm));
     boot(system, number, guest, vm)?;
     cache::invalidate_instructions();
     for cpu in config::cpus(system.topology, number) {
@@ -45,7 +45,7 @@ pub(super) fn boot(
     system: &'static System,
     number: u8,
     guest: &'static Guest,
-    vm: &'static TicketMutex<Box<Vm<Hardware>>>,
+    vm: &'static Mutex<Box<Vm<Hardware>>>,
 ) -> Result<(), String> {
     let description = system.topology.vms.get(usize::from(number)).ok_or("there is no such VM")?;
     let bytes = |image: Image| {

@@ -13,7 +13,6 @@ use el2_vmm::host::{Machine, PhysicalMemory};
 use el2_vmm::mail::Mailbox;
 use el2_vmm::platform::{Platform, Text};
 use el2_vmm::vm::{Resources, Vm};
-use spin::mutex::TicketMutex;
 use spin::{Mutex, Once};
 
 use super::hardware::{self, Hardware};
@@ -40,8 +39,9 @@ pub(super) struct System {
 pub(super) struct Guest {
     /// What it is made of, until the CPU of its first vCPU takes it.
     pub(super) launch: Mutex<Option<Launch>>,
-    /// The VM, once that CPU has composed it. The lock is fair: no vCPU can keep another from its VM.
-    pub(super) vm: Once<TicketMutex<Box<Vm<Hardware>>>>,
+    /// The VM, once that CPU has composed it. The lock is not fair: it is held for a short time only, and where CPUs are threads of a host that
+    /// has more of them than it can run, all would wait for the one whose turn it is and which does not run.
+    pub(super) vm: Once<Mutex<Box<Vm<Hardware>>>>,
     /// Its RAM, for the vCPU that boots it.
     pub(super) ram: Mutex<PhysicalMemory>,
     /// The physical count when it was booted.

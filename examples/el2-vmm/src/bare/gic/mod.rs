@@ -1,6 +1,8 @@
 //! The physical interrupt controller, as EL2 uses it: a GICv2 or a GICv3, whichever the machine has.
 //!
-//! Priority drop and deactivation are apart (EOImode = 1), so that the guest's end of interrupt can deactivate the physical timer's.
+//! GICv3: priority drop and deactivation are apart (EOImode = 1), so that the guest's end of interrupt can deactivate the physical timer's.
+//! GICv2: one write does both. There QEMU's model looks for what is pending only then, not at a deactivation: an interrupt that came while it was
+//! active, a kick above all, would wait for the next event of any kind.
 
 mod v2;
 mod v3;
@@ -72,7 +74,6 @@ pub(super) fn enable_interface(cpu: CpuId, mpidr: Mpidr) -> Option<()> {
             redistributors.start(mpidr)?;
         }
     }
-    reset_virtual_interface();
     Some(())
 }
 
@@ -97,10 +98,10 @@ impl Interrupt {
         }
     }
 
-    /// Lets interrupts of the same priority come again; this one stays active.
+    /// Lets interrupts of the same priority come again, but for this one. With a GICv2 they come when this one is deactivated.
     pub(super) fn drop_priority(self) {
         match controller() {
-            Controller::V2(controller) => controller.drop_priority(self.0),
+            Controller::V2(_) => {}
             Controller::V3 { .. } => v3::drop_priority(self.0),
         }
     }
@@ -123,7 +124,7 @@ pub(super) fn acknowledge() -> Option<Interrupt> {
 /// Lets the interrupt of this INTID, no SGI, come again.
 pub(super) fn deactivate(intid: u32) {
     match controller() {
-        Controller::V2(controller) => controller.deactivate(intid),
+        Controller::V2(controller) => controller.end(intid),
         Controller::V3 { .. } => v3::deactivate(intid),
     }
 }
@@ -137,8 +138,8 @@ pub(super) fn send_kick(cpu: CpuId) {
     }
 }
 
-/// Brings the guest's CPU interface to what it is after a reset: nothing enabled, nothing active. The guest is not running on this CPU.
-pub(super) fn reset_virtual_interface() {
+/// Brings the guest's CPU interface to what it is after a reset. The guest is not running on this CPU.
+fn reset_virtual_interface() {
     match controller() {
         Controller::V2(controller) => controller.list_registers().clear(),
         Controller::V3 { .. } => v3::reset_virtual_interface(),
@@ -161,7 +162,7 @@ impl Timer {
     pub(super) fn fired(&mut self) {
         if let Controller::V2(controller) = controller() {
             controller.disable_private(VIRTUAL_TIMER);
-            controller.deactivate(VIRTUAL_TIMER);
+            controller.end(VIRTUAL_TIMER);
             self.masked = true;
         }
     }
@@ -174,72 +175,147 @@ impl Timer {
     }
 }
 
-/// The list registers of this CPU and their control.
+/// A copy of this CPU's list registers and their control, for the time that the guest does not run.
+///
+/// The VM's lock is held while its interrupt controller looks at the copy, not while the hardware is read and written: that is slow where it
+/// is in memory, slower where it is emulated, and the other vCPUs wait for the lock.
 #[derive(Debug)]
-pub(super) enum ListRegisters {
+pub(super) struct ListRegisters {
+    hardware: Hardware,
+    count: usize,
+    /// What is to be in the registers.
+    registers: [ListRegister; MOST],
+    /// What is in them.
+    held: [ListRegister; MOST],
+    control: HypervisorControl,
+    held_control: HypervisorControl,
+    machine_control: MachineControl,
+}
+
+/// Most list registers that are used.
+const MOST: usize = 16;
+
+#[derive(Debug)]
+enum Hardware {
     V2(Gich<v2::Frame>),
     V3(v3::ListRegisters),
 }
 
 impl ListRegisters {
-    /// Those of this CPU.
+    /// Those of this CPU, which are empty.
     pub(super) fn new() -> Self {
-        match controller() {
-            Controller::V2(controller) => Self::V2(controller.list_registers()),
-            Controller::V3 { .. } => Self::V3(v3::ListRegisters::new()),
-        }
+        use crossvm_arm::ListRegisters as _;
+
+        let hardware = match controller() {
+            Controller::V2(controller) => Hardware::V2(controller.list_registers()),
+            Controller::V3 { .. } => Hardware::V3(v3::ListRegisters::new()),
+        };
+        let count = match &hardware {
+            Hardware::V2(registers) => registers.count(),
+            Hardware::V3(registers) => registers.count(),
+        };
+        let mut copy = Self {
+            hardware,
+            count,
+            registers: [ListRegister::EMPTY; MOST],
+            held: [ListRegister::EMPTY; MOST],
+            control: HypervisorControl::new(),
+            held_control: HypervisorControl::new(),
+            machine_control: MachineControl::new(),
+        };
+        copy.reset();
+        copy
     }
 
-    /// Has what was written to them in force when the guest is entered.
-    pub(super) fn publish(&self) {
-        match self {
-            Self::V2(_) => cache::barrier(),
-            // Returning to the guest synchronises system registers.
-            Self::V3(_) => {}
+    /// Empties them, and brings the guest's CPU interface to what it is after a reset: nothing enabled, nothing active. The guest is not
+    /// running on this CPU.
+    pub(super) fn reset(&mut self) {
+        reset_virtual_interface();
+        (self.registers, self.held) = ([ListRegister::EMPTY; MOST], [ListRegister::EMPTY; MOST]);
+        (self.control, self.held_control) = (HypervisorControl::new(), HypervisorControl::new());
+        self.machine_control = MachineControl::new();
+    }
+
+    /// Takes over what the guest has done to them. To be called when it was left.
+    pub(super) fn fetch(&mut self) {
+        match &self.hardware {
+            Hardware::V2(registers) => fetch(registers, &mut self.held, &mut self.held_control, &mut self.machine_control),
+            Hardware::V3(registers) => fetch(registers, &mut self.held, &mut self.held_control, &mut self.machine_control),
         }
+        self.registers = self.held;
+        self.control = self.held_control;
+    }
+
+    /// Has the copy in force when the guest is entered. To be called before that.
+    pub(super) fn put_in_force(&mut self) {
+        match &mut self.hardware {
+            Hardware::V2(registers) => store(registers, &self.registers, &self.held, self.control, self.held_control),
+            // Returning to the guest synchronises system registers.
+            Hardware::V3(registers) => store(registers, &self.registers, &self.held, self.control, self.held_control),
+        }
+        if let Hardware::V2(_) = self.hardware {
+            cache::barrier();
+        }
+        self.held = self.registers;
+        self.held_control = self.control;
+    }
+}
+
+fn fetch(
+    from: &impl crossvm_arm::ListRegisters,
+    held: &mut [ListRegister; MOST],
+    control: &mut HypervisorControl,
+    machine_control: &mut MachineControl,
+) {
+    // Empty ones stay empty: only the VMM fills them.
+    for (index, register) in held.iter_mut().enumerate().filter(|(_, register)| **register != ListRegister::EMPTY) {
+        *register = from.read(index);
+    }
+    *control = from.control();
+    *machine_control = from.machine_control();
+}
+
+fn store(
+    to: &mut impl crossvm_arm::ListRegisters,
+    wanted: &[ListRegister; MOST],
+    held: &[ListRegister; MOST],
+    control: HypervisorControl,
+    held_control: HypervisorControl,
+) {
+    for (index, (wanted, held)) in wanted.iter().zip(held).enumerate() {
+        if wanted != held {
+            to.write(index, *wanted);
+        }
+    }
+    if control != held_control {
+        to.set_control(control);
     }
 }
 
 impl crossvm_arm::ListRegisters for ListRegisters {
     fn count(&self) -> usize {
-        match self {
-            Self::V2(registers) => registers.count(),
-            Self::V3(registers) => registers.count(),
-        }
+        self.count
     }
 
     fn read(&self, index: usize) -> ListRegister {
-        match self {
-            Self::V2(registers) => registers.read(index),
-            Self::V3(registers) => registers.read(index),
-        }
+        self.registers.get(index).copied().unwrap_or(ListRegister::EMPTY)
     }
 
     fn write(&mut self, index: usize, value: ListRegister) {
-        match self {
-            Self::V2(registers) => registers.write(index, value),
-            Self::V3(registers) => registers.write(index, value),
+        if let Some(register) = self.registers.get_mut(index) {
+            *register = value;
         }
     }
 
     fn control(&self) -> HypervisorControl {
-        match self {
-            Self::V2(registers) => registers.control(),
-            Self::V3(registers) => registers.control(),
-        }
+        self.control
     }
 
     fn set_control(&mut self, value: HypervisorControl) {
-        match self {
-            Self::V2(registers) => registers.set_control(value),
-            Self::V3(registers) => registers.set_control(value),
-        }
+        self.control = value;
     }
 
     fn machine_control(&self) -> MachineControl {
-        match self {
-            Self::V2(registers) => registers.machine_control(),
-            Self::V3(registers) => registers.machine_control(),
-        }
+        self.machine_control
     }
 }

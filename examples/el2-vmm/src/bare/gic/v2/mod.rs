@@ -102,14 +102,9 @@ impl Controller {
         Acknowledged::from_bits(acknowledged).intid().into()
     }
 
-    /// Lets interrupts of the same priority come again.
-    pub(super) fn drop_priority(self, acknowledged: u32) {
+    /// Lets this interrupt, the last that was acknowledged and not ended, come again.
+    pub(super) fn end(self, acknowledged: u32) {
         self.interface.write(gicc::EOIR, acknowledged);
-    }
-
-    /// Lets this interrupt come again.
-    pub(super) fn deactivate(self, acknowledged: u32) {
-        self.interface.write(gicc::DIR, acknowledged);
     }
 
     /// Makes a CPU leave its guest.

@@ -23,10 +23,8 @@ pub(super) mod gicc {
     pub(in super::super) const BPR: usize = 0x0008;
     pub(in super::super) const IAR: usize = 0x000c;
     pub(in super::super) const EOIR: usize = 0x0010;
-    pub(in super::super) const DIR: usize = 0x1000;
-    /// The same group as in the distributor, and EOImode: priority drop and deactivation apart. Its bit is the same without the Security
-    /// Extensions and in the Non-secure view.
-    pub(in super::super) const CTLR_ENABLE: u32 = 1 << 9 | 1;
+    /// The same group as in the distributor.
+    pub(in super::super) const CTLR_ENABLE: u32 = 1;
 }
 
 /// GICD_SGIR.
@@ -42,7 +40,7 @@ pub(super) struct SoftwareInterrupt {
     _filter: u8,
 }
 
-/// What GICC_IAR gives and GICC_EOIR and GICC_DIR take.
+/// What GICC_IAR gives and GICC_EOIR takes.
 #[bitfield(u32)]
 pub(super) struct Acknowledged {
     /// INTID.

@@ -24,7 +24,6 @@ pub(in crate::bare::gic) fn enable_interface() {
         write_register!("icc_igrpen1_el1", 1);
         asm!("isb", options(nostack, preserves_flags));
     }
-    reset_virtual_interface();
 }
 
 /// Brings the guest's CPU interface to what it is after a reset: nothing enabled, nothing active. The guest is not running on this CPU.
