@@ -54,3 +54,5 @@ pub const FIRST_CONNECTION_IRQ: Irq = Irq::new(35);
 pub const CONNECTION_IRQS: u32 = 31;
 /// The virtual timer's interrupt: PPI 11.
 pub const VIRTUAL_TIMER: u32 = 27;
+/// The physical timer's interrupt: PPI 14.
+pub const PHYSICAL_TIMER: u32 = 30;

@@ -5,6 +5,7 @@ use core::arch::asm;
 use crossvm_arm::VcpuId;
 use el2_vmm::exit::{El1Registers, SNAPSHOT};
 use el2_vmm::host::HostAddr;
+use el2_vmm::vm::GuestTimer;
 
 use super::features;
 use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, TimerAccess, TimerControl, read_register, write_register};
@@ -60,8 +61,7 @@ pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16, vcpu: VcpuId) {
         write_register!("mdcr_el2", counters);
         write_register!("vpidr_el2", identity);
         write_register!("vmpidr_el2", FIRST_VCPU | u64::from(vcpu.affinity()));
-        write_register!("cnthctl_el2", TimerAccess::new().with_physical_counter(true).into_bits());
-        write_register!("cntv_ctl_el0", 0);
+        write_register!("cnthctl_el2", TimerAccess::new().with_physical_counter(true).with_physical_timer(true).into_bits());
         asm!("isb", "tlbi vmalls12e1", "dsb nsh", "isb", options(nostack, preserves_flags));
     }
 }
@@ -82,6 +82,7 @@ pub(super) unsafe fn reset(epoch: u64) {
     unsafe {
         write_register!("cntvoff_el2", epoch);
         write_register!("cntv_ctl_el0", 0);
+        write_register!("cntp_ctl_el0", 0);
         write_register!("cntkctl_el1", 0);
         write_register!("sctlr_el1", CONTROL_RESET);
         write_register!("actlr_el1", 0);
@@ -166,16 +167,22 @@ impl El1Registers for Live {
     }
 }
 
-/// Whether the guest's virtual timer asserts its interrupt.
-pub(super) fn timer_asserts() -> bool {
-    let control = TimerControl::from_bits(read_register!("cntv_ctl_el0"));
+/// Whether a timer of the guest asserts its interrupt.
+pub(super) fn timer_asserts(timer: GuestTimer) -> bool {
+    let control = TimerControl::from_bits(match timer {
+        GuestTimer::Virtual => read_register!("cntv_ctl_el0"),
+        GuestTimer::Physical => read_register!("cntp_ctl_el0"),
+    });
     control.enable() && control.status() && !control.mask()
 }
 
-/// Stops the guest's virtual timer, for a guest that is not entered any more.
-pub(super) fn stop_timer() {
-    // SAFETY: the timer of a guest that has ended.
-    unsafe { write_register!("cntv_ctl_el0", 0) };
+/// Stops the timers of EL1, for a CPU whose guest is not entered any more, or not yet.
+pub(super) fn stop_timers() {
+    // SAFETY: they are the guest's, which does not run; the VMM itself has no use for them.
+    unsafe {
+        write_register!("cntv_ctl_el0", 0);
+        write_register!("cntp_ctl_el0", 0);
+    }
 }
 
 /// The guest-physical page that the guest's own tables give for a virtual address, as HPFAR_EL2 holds it; `None` where they give none.

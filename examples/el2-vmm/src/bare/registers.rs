@@ -117,7 +117,7 @@ pub(super) struct TimerAccess {
     _rest: u64,
 }
 
-/// CNTV_CTL_EL0.
+/// CNTV_CTL_EL0, CNTP_CTL_EL0.
 #[bitfield(u64)]
 pub(super) struct TimerControl {
     /// The timer counts.

@@ -8,7 +8,7 @@ use el2_vmm::exit::spec::Syndrome;
 use el2_vmm::platform::{Platform, Text};
 use el2_vmm::stats::ExitKind;
 use el2_vmm::vcpu::Vcpu;
-use el2_vmm::vm::{End, Flow, Next, StopReason, Trap, Vm};
+use el2_vmm::vm::{End, Flow, GuestTimer, Next, StopReason, Trap, Vm};
 use spin::Mutex;
 
 use super::hardware::Hardware;
@@ -20,6 +20,8 @@ use super::{cache, console, el1, gic};
 
 /// Runs the vCPU of this CPU for ever. The CPU of a VM's first vCPU composes the VM.
 pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
+    // Whatever ran here before may have left them on: they would interrupt for ever.
+    el1::stop_timers();
     let Some(guest) = system.guests.get(usize::from(place.vm)) else { rest(system) };
     if place.vcpu.index() == 0
         && let Err(error) = compose(system, place.vm, guest)
@@ -43,8 +45,15 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
     // VMID 0 stays unused.
     // SAFETY: the tables map the VM's RAM and its dataports.
     unsafe { el1::prepare(tables, u16::from(place.vm) + 1, place.vcpu) };
-    let mut cpu =
-        Cpu { system, guest, place, vm, vcpu: Vcpu::new(place.vcpu), list_registers: gic::ListRegisters::new(), timer: gic::Timer::new() };
+    let mut cpu = Cpu {
+        system,
+        guest,
+        place,
+        vm,
+        vcpu: Vcpu::new(place.vcpu),
+        list_registers: gic::ListRegisters::new(),
+        timers: GuestTimer::ALL.map(gic::Timer::new),
+    };
     loop {
         cpu.step();
     }
@@ -72,7 +81,7 @@ struct Cpu {
     vm: &'static Mutex<alloc::boxed::Box<Vm<Hardware>>>,
     vcpu: Vcpu,
     list_registers: gic::ListRegisters,
-    timer: gic::Timer,
+    timers: [gic::Timer; GuestTimer::ALL.len()],
 }
 
 extern crate alloc;
@@ -80,8 +89,8 @@ extern crate alloc;
 /// Interrupts that have come, are active still, and come again once they are deactivated, if what asserts them has not been dealt with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Active {
-    /// The virtual timer's.
-    timer: bool,
+    /// The timers', in the order of [`GuestTimer::ALL`].
+    timers: [bool; GuestTimer::ALL.len()],
     /// The list registers': until they are saved.
     maintenance: bool,
 }
@@ -89,8 +98,10 @@ struct Active {
 impl Active {
     /// Deactivates them, on a CPU whose guest does not run.
     fn end(self) {
-        if self.timer {
-            gic::deactivate(gic::VIRTUAL_TIMER);
+        for (timer, active) in GuestTimer::ALL.into_iter().zip(self.timers) {
+            if active {
+                gic::deactivate(timer.intid());
+            }
         }
         if self.maintenance {
             gic::deactivate(gic::MAINTENANCE);
@@ -108,11 +119,11 @@ impl Cpu {
                 // SAFETY: this CPU is not in the guest.
                 unsafe { el1::reset(epoch) };
                 self.list_registers.reset();
-                self.timer.quiet();
+                self.timers.iter_mut().for_each(gic::Timer::quiet);
             }
             Next::Wait => {
-                // Off: its timer must not interrupt for ever.
-                el1::stop_timer();
+                // Off: its timers must not interrupt for ever.
+                el1::stop_timers();
                 wait();
                 serve_interrupts(self.system).end();
             }
@@ -151,8 +162,10 @@ impl Cpu {
         };
         self.list_registers.fetch();
         let active = if left == Left::Interrupt { serve_interrupts(self.system) } else { Active::default() };
-        if active.timer {
-            self.timer.fired();
+        for (timer, fired) in self.timers.iter_mut().zip(active.timers) {
+            if fired {
+                timer.fired();
+            }
         }
         let flow = {
             let mut vm = self.vm.lock();
@@ -161,12 +174,14 @@ impl Cpu {
             if active.maintenance {
                 gic::deactivate(gic::MAINTENANCE);
             }
-            if !el1::timer_asserts() {
-                vm.timer_quiet(vcpu);
-                self.timer.quiet();
-            }
-            if active.timer {
-                vm.timer_fired(vcpu);
+            for ((timer, physical), fired) in GuestTimer::ALL.into_iter().zip(&mut self.timers).zip(active.timers) {
+                if !el1::timer_asserts(timer) {
+                    vm.timer_quiet(vcpu, timer);
+                    physical.quiet();
+                }
+                if fired {
+                    vm.timer_fired(vcpu, timer);
+                }
             }
             match (left, trap) {
                 (Left::Synchronous, Some(trap)) => vm.serve(vcpu, trap, &mut el1::Live),
@@ -218,8 +233,11 @@ fn serve_interrupts(system: &System) -> Active {
     while let Some(interrupt) = gic::acknowledge() {
         let intid = interrupt.intid();
         interrupt.drop_priority();
+        if let Some((_, timer)) = GuestTimer::ALL.iter().zip(&mut active.timers).find(|(timer, _)| timer.intid() == intid) {
+            *timer = true;
+            continue;
+        }
         match intid {
-            gic::VIRTUAL_TIMER => active.timer = true,
             gic::MAINTENANCE => active.maintenance = true,
             // The kick has done what it is for: the guest was left.
             _ => {

@@ -126,8 +126,9 @@ fn firmware(fdt: &mut FdtWriter) -> Result<(), Error> {
 fn timer(fdt: &mut FdtWriter) -> Result<(), Error> {
     let node = fdt.begin_node("timer")?;
     fdt.property_string("compatible", "arm,armv8-timer")?;
-    // Secure, physical, virtual, hypervisor: the binding wants all, the guest has the virtual one.
-    let interrupts: Vec<u32> = [29u32, 30, map::VIRTUAL_TIMER, 26].iter().flat_map(|id| [PPI, id.saturating_sub(16), LEVEL_HIGH]).collect();
+    // Secure, physical, virtual, hypervisor: the binding wants all, the guest has the second and the third.
+    let timers = [29u32, map::PHYSICAL_TIMER, map::VIRTUAL_TIMER, 26];
+    let interrupts: Vec<u32> = timers.iter().flat_map(|id| [PPI, id.saturating_sub(16), LEVEL_HIGH]).collect();
     fdt.property_array_u32("interrupts", &interrupts)?;
     fdt.property_null("always-on")?;
     fdt.end_node(node)

@@ -21,12 +21,13 @@ mod report;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 use core::fmt;
 
-use crossvm_arm::{PhysicalIntId, Ppi, Version, Vgic};
+use crossvm_arm::Vgic;
 use crossvm_core::device::Name;
-use crossvm_core::{Config, Connection, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Level, Parts};
+use crossvm_core::{Config, Connection, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts};
 use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Reboot};
 use crossvm_pci::{HostBridge, PciBus, PciError};
 use heapless::{String, Vec};
@@ -50,6 +51,7 @@ pub use interrupts::{GuestGic, NoLine, Spis};
 pub use power::{End, Next, StopReason};
 pub use report::Limited;
 pub use serve::{Flow, Trap};
+pub use timer::GuestTimer;
 
 /// The guest's PCI bus.
 pub type Bus = PciBus<MAX_CONNECTIONS>;
@@ -288,35 +290,6 @@ impl<P: Platform> Vm<P> {
         let level = self.uart.interrupt();
         if self.backend.interrupts.set_level(map::UART_IRQ, level).is_err() {
             self.complain(format_args!("the serial port's line could not be set"));
-        }
-    }
-
-    /// The physical virtual timer of `vcpu` has interrupted and asserts its interrupt.
-    ///
-    /// GICv3: it was acknowledged, and its priority dropped; the guest deactivates it. GICv2: it is masked until the timer is quiet. There
-    /// the guest could deactivate it as well, but QEMU's model does not look at the line again when it does: a timer that has come again
-    /// meanwhile would be lost.
-    pub fn timer_fired(&mut self, vcpu: &Vcpu) {
-        let (Some(ppi), Some(physical)) = (Ppi::new(map::VIRTUAL_TIMER), PhysicalIntId::new(map::VIRTUAL_TIMER)) else { return };
-        let interrupts = &mut self.backend.interrupts;
-        let raised = match interrupts.version() {
-            Version::V3 => interrupts.raise_hardware(vcpu.id, ppi, physical),
-            Version::V2 => interrupts.set_ppi_level(vcpu.id, ppi, Level::High),
-        };
-        if raised.is_err() {
-            self.complain(format_args!("the timer's interrupt could not be raised"));
-        }
-    }
-
-    /// The virtual timer of `vcpu` does not assert its interrupt: what is pending of it is withdrawn.
-    pub fn timer_quiet(&mut self, vcpu: &Vcpu) {
-        if let Some(ppi) = Ppi::new(map::VIRTUAL_TIMER) {
-            let interrupts = &mut self.backend.interrupts;
-            // Only a vCPU or interrupt that does not exist is an error.
-            let _ = match interrupts.version() {
-                Version::V3 => interrupts.lower_hardware(vcpu.id, ppi),
-                Version::V2 => interrupts.set_ppi_level(vcpu.id, ppi, Level::Low),
-            };
         }
     }
 

@@ -635,3 +635,27 @@ proptest! {
         prop_assert!(rig.platform.printed().len() < 1000);
     }
 }
+
+/// Both are the guest's own: the tutorials of bare-metal programming take the physical one.
+#[test]
+fn each_timer_interrupts_by_its_own_ppi_until_it_is_quiet() {
+    for timer in GuestTimer::ALL {
+        let mut rig = Rig::new();
+        let bit = 1u64 << timer.intid();
+        rig.store(0x080a_0014, 2, 0);
+        rig.store(0x0800_0000, 2, 0b10);
+        rig.store(0x080b_0080, 2, bit);
+        rig.store(0x080b_0100, 2, bit);
+        let first = rig.vcpu.id;
+        rig.vm.timer_fired(&rig.vcpu, timer);
+        assert!(rig.vm.interrupts().has_pending(first));
+        assert_eq!(rig.load(0x080b_0200, 2), bit, "no other is pending");
+        for other in GuestTimer::ALL.into_iter().filter(|other| *other != timer) {
+            rig.vm.timer_quiet(&rig.vcpu, other);
+        }
+        assert!(rig.vm.interrupts().has_pending(first), "the other timer's silence is not this one's");
+        rig.vm.timer_quiet(&rig.vcpu, timer);
+        assert!(!rig.vm.interrupts().has_pending(first));
+        assert_eq!(rig.vm.interrupts().take_deactivation(first).map(|physical| physical.number()), Some(timer.intid()));
+    }
+}

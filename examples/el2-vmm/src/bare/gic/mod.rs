@@ -1,6 +1,6 @@
 //! The physical interrupt controller, as EL2 uses it: a GICv2 or a GICv3, whichever the machine has.
 //!
-//! GICv3: priority drop and deactivation are apart (EOImode = 1), so that the guest's end of interrupt can deactivate the physical timer's.
+//! GICv3: priority drop and deactivation are apart (EOImode = 1), so that the guest's end of interrupt can deactivate a timer's.
 //! GICv2: one write does both. There QEMU's model looks for what is pending only then, not at a deactivation: an interrupt that came while it was
 //! active, a kick above all, would wait for the next event of any kind.
 
@@ -10,6 +10,7 @@ mod v3;
 use crossvm_arm::Gich;
 use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl};
 use el2_vmm::host::{CpuId, HostGic, Mpidr};
+use el2_vmm::vm::GuestTimer;
 use spin::Once;
 
 use super::cache;
@@ -22,8 +23,8 @@ const PRIORITY: u32 = 0xa0a0_a0a0;
 const KICK: u32 = 0;
 /// The maintenance interrupt of the list registers: PPI 9 (Arm BSA).
 pub(super) const MAINTENANCE: u32 = 25;
-/// The virtual timer: PPI 11 (Arm BSA).
-pub(super) const VIRTUAL_TIMER: u32 = 27;
+/// The private interrupts that each CPU takes, one bit each.
+const PRIVATE: u32 = 1 << KICK | 1 << MAINTENANCE | 1 << GuestTimer::Virtual.intid() | 1 << GuestTimer::Physical.intid();
 
 /// The controller, from [`start`] on.
 static CONTROLLER: Once<Controller> = Once::new();
@@ -65,7 +66,7 @@ pub(super) unsafe fn start(gic: HostGic) {
     }
 }
 
-/// Makes this CPU take interrupts, its kick, its maintenance interrupt and its virtual timer enabled. `None`: the controller does not know it.
+/// Makes this CPU take interrupts, its kick, its maintenance interrupt and its timers enabled. `None`: the controller does not know it.
 pub(super) fn enable_interface(cpu: CpuId, mpidr: Mpidr) -> Option<()> {
     match controller() {
         Controller::V2(controller) => controller.enable_interface(cpu),
@@ -146,23 +147,24 @@ fn reset_virtual_interface() {
     }
 }
 
-/// The physical interrupt of this CPU's virtual timer, as far as it is not the guest's to deactivate: see `Vm::timer_fired`.
+/// The physical interrupt of one of this CPU's timers, as far as it is not the guest's to deactivate: see `Vm::timer_fired`.
 #[derive(Debug)]
 pub(super) struct Timer {
+    timer: GuestTimer,
     masked: bool,
 }
 
 impl Timer {
-    /// Not masked.
-    pub(super) const fn new() -> Self {
-        Self { masked: false }
+    /// That of `timer`: not masked.
+    pub(super) const fn new(timer: GuestTimer) -> Self {
+        Self { timer, masked: false }
     }
 
     /// It has come, and is active.
     pub(super) fn fired(&mut self) {
         if let Controller::V2(controller) = controller() {
-            controller.disable_private(VIRTUAL_TIMER);
-            controller.end(VIRTUAL_TIMER);
+            controller.disable_private(self.timer.intid());
+            controller.end(self.timer.intid());
             self.masked = true;
         }
     }
@@ -170,7 +172,7 @@ impl Timer {
     /// The timer does not assert it: it may come again.
     pub(super) fn quiet(&mut self) {
         if let (Controller::V2(controller), true) = (controller(), core::mem::take(&mut self.masked)) {
-            controller.enable_private(VIRTUAL_TIMER);
+            controller.enable_private(self.timer.intid());
         }
     }
 }

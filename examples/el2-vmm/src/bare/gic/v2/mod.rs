@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use crossvm_arm::{Gich, GichFrame};
 use el2_vmm::host::{CpuId, HostRange, MAX_CPUS};
 
-use super::{KICK, MAINTENANCE, PRIORITY, VIRTUAL_TIMER};
+use super::{KICK, PRIORITY, PRIVATE};
 use crate::bare::mmio::Registers;
 use spec::{Acknowledged, SoftwareInterrupt, gicc, gicd};
 
@@ -62,8 +62,7 @@ impl Controller {
         for quarter in 0..8 {
             self.distributor.write(gicd::IPRIORITYR + 4 * quarter, PRIORITY);
         }
-        let enabled = [KICK, MAINTENANCE, VIRTUAL_TIMER].into_iter().fold(0, |set, intid| set | 1 << intid);
-        self.distributor.write(gicd::ISENABLER, enabled);
+        self.distributor.write(gicd::ISENABLER, PRIVATE);
         self.interface.write(gicc::PMR, 0xff);
         self.interface.write(gicc::BPR, 0);
         self.interface.write(gicc::CTLR, gicc::CTLR_ENABLE);

@@ -9,7 +9,7 @@ use el2_vmm::host::{HostRange, Mpidr};
 pub(super) use interface::{acknowledge, deactivate, drop_priority, enable_interface, reset_virtual_interface, send_kick};
 pub(super) use list_registers::Hardware as ListRegisters;
 
-use super::{KICK, MAINTENANCE, PRIORITY, VIRTUAL_TIMER};
+use super::{PRIORITY, PRIVATE};
 use crate::bare::mmio::Registers;
 use spec::{gicd, gicr};
 
@@ -75,7 +75,7 @@ impl Redistributors {
         Self(unsafe { Registers::new(range) })
     }
 
-    /// Wakes the redistributor of `cpu` and enables its kick, its maintenance interrupt and its virtual timer. `None`: the CPU has none.
+    /// Wakes the redistributor of `cpu` and enables its private interrupts. `None`: the CPU has none.
     pub(super) fn start(self, cpu: Mpidr) -> Option<()> {
         let frame = self.find(cpu)?;
         let at = |offset: usize| frame + offset;
@@ -88,8 +88,7 @@ impl Redistributors {
         for quarter in 0..8 {
             self.0.write(at(gicr::SGI_FRAME + gicd::IPRIORITYR + 4 * quarter), PRIORITY);
         }
-        let enabled = [KICK, MAINTENANCE, VIRTUAL_TIMER].into_iter().fold(0, |set, intid| set | 1 << intid);
-        self.0.write(at(gicr::SGI_FRAME + gicd::ISENABLER), enabled);
+        self.0.write(at(gicr::SGI_FRAME + gicd::ISENABLER), PRIVATE);
         while self.0.read(at(gicr::CTLR)) & gicr::CTLR_WRITE_PENDING != 0 {
             core::hint::spin_loop();
         }
