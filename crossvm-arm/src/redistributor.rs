@@ -5,7 +5,7 @@ use crossvm_core::Width;
 use crate::lanes::{self, Lanes};
 use crate::registers::Register;
 use crate::spec::{IIDR_VALUE, PIDR2_VALUE, REDISTRIBUTOR_SIZE, RedistributorType, SGI_FRAME, Waker, gicr};
-use crate::{VcpuId, VcpuSet, Version, Vgic};
+use crate::{Error, VcpuId, VcpuSet, Version, Vgic};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// A guest reads `width` at `offset` of the 128 KiB of `vcpu`'s redistributor. Any vCPU may.
@@ -65,13 +65,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         match offset {
             gicr::WAKER => {
                 let asleep = Waker::from_bits(lanes.merge(waker(redistributor.asleep).into_bits())).processor_sleep();
-                if asleep != redistributor.asleep {
-                    redistributor.asleep = asleep;
-                    self.changed_private(vcpu, u32::MAX);
-                    for word in 1..=SPI_WORDS {
-                        self.changed_shared(word, u32::MAX, None);
-                    }
-                }
+                self.set_asleep(vcpu, asleep);
             }
             SGI_FRAME..REDISTRIBUTOR_SIZE => match Register::at(offset & !SGI_FRAME) {
                 // No PPI of a VM is an edge, so the trigger is fixed, as implementations may have it.
@@ -83,6 +77,32 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
                 Some(_) => {}
             },
             _ => {}
+        }
+    }
+
+    /// Wakes the redistributor of a vCPU, as a write of zero to its `GICR_WAKER` does. For a VMM that is its guest's firmware: to be called
+    /// when it switches a vCPU on, at power-on, after a [`reset`](Self::reset) and for `CPU_ON`.
+    ///
+    /// At power-on redistributors sleep, and a vCPU gets no interrupt. On a machine with two Security states, `GICR_WAKER` is out of the
+    /// guest's reach and firmware has written it (IHI 0069 §12.11.42): there are guests that count on that. To others it does no harm. The
+    /// guest can put the redistributor to sleep and wake it as before. Version 2 has no such thing: nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVcpu`] for a vCPU beyond `VCPUS`.
+    pub fn wake_vcpu(&mut self, vcpu: VcpuId) -> Result<(), Error> {
+        if vcpu.index() >= VCPUS {
+            return Err(Error::NoSuchVcpu { index: vcpu.index(), count: VCPUS });
+        }
+        self.set_asleep(vcpu, false);
+        Ok(())
+    }
+
+    fn set_asleep(&mut self, vcpu: VcpuId, asleep: bool) {
+        let Some(redistributor) = self.vcpus.get_mut(vcpu.index()).filter(|redistributor| redistributor.asleep != asleep) else { return };
+        redistributor.asleep = asleep;
+        self.changed_private(vcpu, u32::MAX);
+        for word in 1..=SPI_WORDS {
+            self.changed_shared(word, u32::MAX, None);
         }
     }
 }
@@ -101,7 +121,11 @@ const fn waker(asleep: bool) -> Waker {
 
 #[cfg(test)]
 mod tests {
+    use crossvm_core::Level;
+
     use super::*;
+    use crate::Ppi;
+    use crate::testing::Registers;
 
     const FIRST: VcpuId = VcpuId::new(0).unwrap();
     const SECOND: VcpuId = VcpuId::new(1).unwrap();
@@ -136,6 +160,34 @@ mod tests {
         gic.redistributor_write(SECOND, gicr::WAKER, Width::U8, 0xff);
         assert_eq!(gic.redistributor_read(SECOND, gicr::WAKER, Width::U32), 6);
         assert_eq!(gic.redistributor_read(FIRST, gicr::WAKER, Width::U32), 6);
+    }
+
+    #[test]
+    fn a_vcpu_that_firmware_has_woken_gets_interrupts_without_more_ado() {
+        let (mut gic, mut registers) = (Gic::new(), Registers::<4>::new());
+        gic.distributor_write(FIRST, 0, Width::U32, 0b10);
+        gic.redistributor_write(FIRST, 0x1_0080, Width::U32, 1 << 27);
+        gic.redistributor_write(FIRST, 0x1_0100, Width::U32, 1 << 27);
+        gic.set_ppi_level(FIRST, Ppi::new(27).unwrap(), Level::High).unwrap();
+        gic.load(FIRST, &mut registers);
+        assert!(registers.contents().is_empty(), "asleep");
+        gic.save(FIRST, &mut registers);
+        for _ in 0..2 {
+            let _ = gic.take_kicks();
+            gic.wake_vcpu(FIRST).unwrap();
+            assert!(gic.take_kicks().contains(FIRST));
+            assert_eq!(gic.redistributor_read(FIRST, gicr::WAKER, Width::U32), 0);
+            assert_eq!(gic.redistributor_read(SECOND, gicr::WAKER, Width::U32), 6);
+            gic.load(FIRST, &mut registers);
+            assert!(!registers.contents().is_empty());
+            gic.save(FIRST, &mut registers);
+            gic.wake_vcpu(FIRST).unwrap();
+            assert!(gic.take_kicks().is_empty(), "it is awake");
+            // The guest can do as before.
+            gic.redistributor_write(FIRST, gicr::WAKER, Width::U32, 2);
+            assert_eq!(gic.redistributor_read(FIRST, gicr::WAKER, Width::U32), 6);
+        }
+        assert_eq!(gic.wake_vcpu(ABSENT), Err(Error::NoSuchVcpu { index: 2, count: 2 }));
     }
 
     #[test]

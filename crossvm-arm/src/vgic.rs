@@ -143,7 +143,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
 
     /// Back to power-on, for a reset of the VM. Call it while no vCPU runs, each of them saved.
     ///
-    /// Two things outlive it. The lines keep their levels: they belong to the devices. And physical interrupts that were linked are
+    /// The redistributors sleep then: see [`wake_vcpu`](Self::wake_vcpu). Two things outlive it. The lines keep their levels: they belong to the devices. And physical interrupts that were linked are
     /// released: ask [`take_deactivation`](Self::take_deactivation) for each vCPU, or they stay active, and so masked, for ever.
     pub fn reset(&mut self) {
         self.forwarded = Groups::NONE;
@@ -164,7 +164,8 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     ///
     /// SPIs stay as they are. Those routed to this vCPU alone wait for it, those that any of several may take go to another, and one that
     /// it was handling stays active until software deactivates it. Lines and linked physical interrupts are as after
-    /// [`reset`](Self::reset): ask [`take_deactivation`](Self::take_deactivation).
+    /// [`reset`](Self::reset): ask [`take_deactivation`](Self::take_deactivation). Its redistributor sleeps: see
+    /// [`wake_vcpu`](Self::wake_vcpu).
     ///
     /// # Errors
     /// [`Error::NoSuchVcpu`] for a vCPU beyond `VCPUS`.

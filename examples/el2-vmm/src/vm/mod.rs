@@ -265,6 +265,8 @@ impl<P: Platform> Vm<P> {
         }
         if let Next::Start(start) = next {
             vcpu.start(start);
+            // As firmware does. That it exists is known.
+            let _ = self.backend.interrupts.wake_vcpu(vcpu.id);
         }
         let kicks = self.backend.interrupts.take_kicks().union(self.power.take_kicks()).without(vcpu.id);
         (next, Kicks(kicks.iter().filter_map(|other| self.cpus.get(other.index()).copied()).collect()))

@@ -479,8 +479,7 @@ fn a_vm_that_boots_again_is_as_new_and_loses_no_event_that_comes_meanwhile() {
 fn system_registers_are_served_or_undefined() {
     let mut rig = Rig::new();
     let sgi = SystemRegisterIss::new().with_op0(3).with_crn(12).with_crm(11).with_op2(5).with_register(1);
-    // Group 1, awake, SGI 3 enabled, to itself.
-    rig.store(0x080a_0014, 2, 0);
+    // Group 1, SGI 3 enabled, to itself.
     rig.store(0x0800_0000, 2, 0b10);
     rig.store(0x080b_0080, 2, 1 << 3);
     rig.store(0x080b_0100, 2, 1 << 3);
@@ -642,7 +641,6 @@ fn each_timer_interrupts_by_its_own_ppi_until_it_is_quiet() {
     for timer in GuestTimer::ALL {
         let mut rig = Rig::new();
         let bit = 1u64 << timer.intid();
-        rig.store(0x080a_0014, 2, 0);
         rig.store(0x0800_0000, 2, 0b10);
         rig.store(0x080b_0080, 2, bit);
         rig.store(0x080b_0100, 2, bit);
@@ -658,4 +656,28 @@ fn each_timer_interrupts_by_its_own_ppi_until_it_is_quiet() {
         assert!(!rig.vm.interrupts().has_pending(first));
         assert_eq!(rig.vm.interrupts().take_deactivation(first).map(|physical| physical.number()), Some(timer.intid()));
     }
+}
+
+/// The VMM is the firmware: `GICR_WAKER` is none of the guest's business.
+#[test]
+fn a_vcpu_that_starts_finds_its_redistributor_awake() {
+    let [first, second] = [0x080a_0014, 0x080c_0014];
+    let mut rig = Rig::new();
+    assert_eq!((rig.load(first, 2), rig.load(second, 2)), (0, 6));
+    for _ in 0..2 {
+        assert_eq!(rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]), 0);
+        assert!(matches!(rig.second_next(), Next::Start(_)));
+        assert_eq!(rig.load(second, 2), 0);
+        // CPU_OFF of the second.
+        rig.second.registers.write(Register::new(0), 0x8400_0002);
+        let syndrome = Syndrome::new().with_class(spec::CLASS_HVC64).with_long_instruction(true);
+        assert_eq!(rig.vm.serve(&mut rig.second, Trap { syndrome, far: 0, hpfar: 0 }, &mut rig.el1), Flow::Resume);
+        assert_eq!((rig.load(first, 2), rig.load(second, 2)), (0, 6));
+    }
+    // The first sleeps and asks for a reset.
+    rig.store(first, 2, 2);
+    rig.firmware(0x8400_0009, [0; 3]);
+    assert_eq!(rig.next(), Next::Finish(End::Reboot));
+    rig.boot();
+    assert_eq!(rig.load(first, 2), 0);
 }
