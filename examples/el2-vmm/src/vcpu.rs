@@ -74,13 +74,15 @@ pub struct Vcpu {
     pub registers: Registers,
     /// How often and why it was left, since the VM was last told.
     pub exits: ExitCounts,
+    /// Where it was when it was last given an exception.
+    pub interrupted_at: Option<u64>,
 }
 
 impl Vcpu {
     /// A vCPU that is off.
     #[must_use]
     pub fn new(id: VcpuId) -> Self {
-        Self { id, registers: Registers::default(), exits: ExitCounts::default() }
+        Self { id, registers: Registers::default(), exits: ExitCounts::default(), interrupted_at: None }
     }
 
     /// Brings the registers to what they are when the vCPU is switched on.

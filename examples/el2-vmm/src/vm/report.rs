@@ -121,6 +121,9 @@ impl<P: Platform> Vm<P> {
         let syndrome = trap.syndrome.into_bits();
         print(format_args!("esr_el2={syndrome:#018x} far_el2={:#018x} hpfar_el2={:#018x}", trap.far, trap.hpfar));
         print(format_args!("pc={:#018x} pstate={:#010x}", registers.pc, registers.pstate));
+        if let Some(pc) = vcpu.interrupted_at {
+            print(format_args!("the last exception that the VMM gave it was at pc={pc:#018x}"));
+        }
         for (row, first) in registers.x.chunks(4).zip((0u32..).step_by(4)) {
             print(format_args!("{}", Row { first, row }));
         }

@@ -87,7 +87,9 @@ impl<P: Platform> Vm<P> {
             Exit::InstructionAbort(_) => {
                 vcpu.exits.count(ExitKind::InstructionAbort);
                 let at = vcpu.registers.clone();
-                if exit::deliver(Cause::InstructionAbort { far: trap.far }, &mut vcpu.registers, el1) == Delivered::Endless {
+                if exit::deliver(Cause::InstructionAbort { far: trap.far }, &mut vcpu.registers, el1) == Delivered::Taken {
+                    vcpu.interrupted_at = Some(at.pc);
+                } else {
                     vcpu.registers = at;
                     self.crash(vcpu, trap, el1, format_args!("the handler of its exceptions is not in memory"));
                 }
@@ -180,6 +182,7 @@ impl<P: Platform> Vm<P> {
             Served::Again => return Flow::Resume,
             Served::Nothing => {
                 let write = matches!(abort.access, Access::Store { .. } | Access::UndecodedStore);
+                vcpu.interrupted_at = Some(vcpu.registers.pc);
                 // Where its handler cannot be fetched either, that is told then.
                 let _ = exit::deliver(Cause::DataAbort { far, write }, &mut vcpu.registers, el1);
                 return Flow::Resume;
@@ -305,5 +308,6 @@ fn redistributor(at: GuestAddr) -> Option<(VcpuId, u32)> {
 
 /// The instruction is undefined to the guest. Where the handler cannot be fetched, that is told then.
 fn undefined(vcpu: &mut Vcpu, el1: &mut impl El1Registers) {
+    vcpu.interrupted_at = Some(vcpu.registers.pc);
     let _ = exit::deliver(Cause::Undefined, &mut vcpu.registers, el1);
 }
