@@ -33,7 +33,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play) -> Report {
         checks.push(Check::new(format!("console-{name}"), findings::console(&guest)));
         checks.push(Check::new(format!("power-off-{name}"), findings::power_off(&guest)));
     }
-    let reasons = findings::reasons(&checks);
+    let reasons = findings::reasons(transcript, &checks);
     Report {
         ok: reasons.is_empty(),
         reasons,

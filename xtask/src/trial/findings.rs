@@ -12,12 +12,14 @@ use crate::progress::seconds;
 /// What a check has seen, or why it failed.
 pub(crate) type Finding = Result<String, String>;
 
-/// Why a run failed, what explains the most first: a VM that crashed fails its connections too.
-pub(crate) fn reasons(checks: &[Check]) -> Vec<String> {
+/// Why a run failed, what explains the most first: what the guests say themselves, then what fails others. A VM that crashed fails its
+/// connections too.
+pub(crate) fn reasons(transcript: &Transcript, checks: &[Check]) -> Vec<String> {
     const CAUSES: [&str; 4] = ["hypervisor", "power-off-", "console-", "boot-"];
     let mut failed: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
     failed.sort_by_key(|check| CAUSES.iter().position(|cause| check.name.starts_with(cause)).unwrap_or(CAUSES.len()));
-    failed.iter().map(|check| format!("{}: {}", check.name, check.detail)).collect()
+    let failed = failed.iter().map(|check| format!("{}: {}", check.name, check.detail));
+    transcript.failures.iter().cloned().chain(failed).collect()
 }
 
 /// The hypervisor came up, and ended when all VMs had.

@@ -19,6 +19,8 @@ pub(crate) struct Transcript {
     pub(crate) panic: Option<String>,
     /// What native components have counted, by component and connection.
     pub(crate) components: BTreeMap<(String, String), Counts>,
+    /// Why guests gave up, in their own words, first things first: what fails afterwards may follow from it.
+    pub(crate) failures: Vec<String>,
     guests: BTreeMap<String, Guest>,
 }
 
@@ -118,7 +120,15 @@ impl Transcript {
     pub(crate) fn add(&mut self, line: &Line) -> Outlook {
         match &line.source {
             Source::Vmm => self.vmm(&line.text),
-            Source::Vm(name) => self.guest_mut(name).console(name, &line.text, line.at),
+            Source::Vm(name) => {
+                let outlook = self.guest_mut(name).console(name, &line.text, line.at);
+                if line.text.starts_with("DEMO fail ")
+                    && let Some(Failed { check, reason }) = self.guest(name).last().failed.last()
+                {
+                    self.failures.push(format!("{name} gave up at `{check}`: {reason}"));
+                }
+                outlook
+            }
             Source::Other => Outlook::Good,
         }
     }
@@ -359,6 +369,9 @@ mod tests {
         ] {
             assert_eq!(gather(lines).1.last(), Some(&Outlook::Lost), "{lines:?}");
         }
+        let (transcript, _) =
+            gather(&["[vm0] DEMO fail vm=vm0 check=bulk reason=no_chunk_1", "[vm1] DEMO fail vm=vm1 check=ping reason=-"]);
+        assert_eq!(transcript.failures, ["vm0 gave up at `bulk`: no chunk 1", "vm1 gave up at `ping`: -"]);
         assert_eq!(gather(&["[vmm] record=vm-stop vm=vm1 reason=power-off ms=5"]).1, [Outlook::Good]);
     }
 }

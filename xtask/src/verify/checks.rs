@@ -26,7 +26,7 @@ pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, gic: G
     let links: Vec<_> = system.connections.iter().map(|connection| link(system, connection, transcript)).collect();
     let mut all = checks.clone();
     all.extend(links.iter().map(|link| Check { name: link.name.clone(), ok: link.ok, detail: link.detail.clone() }));
-    let reasons = findings::reasons(&all);
+    let reasons = findings::reasons(transcript, &all);
     Report {
         ok: reasons.is_empty(),
         reasons,

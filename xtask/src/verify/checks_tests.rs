@@ -137,7 +137,8 @@ fn a_guest_with_other_connections_or_drivers_or_cpus_fails() {
 #[test]
 fn a_guest_that_fails_gives_the_reason() {
     let (failed, why) = failures("DEMO done vm=left", "DEMO fail vm=left check=link reason=feed:_no_data_of_event_1_within_60_s");
-    assert!(failed.is_empty(), "all of its connections were reported before: {why}");
+    assert!(failed.is_empty(), "all of its connections were reported before");
+    assert_eq!(why, "left gave up at `link`: feed: no data of event 1 within 60 s");
     let line = GOOD.lines().find(|line| line.contains("DEMO link vm=left ok=1 name=feed")).unwrap();
     let (failed, why) = failures(line, "[left] DEMO fail vm=left check=link reason=feed:_no_data_of_event_1_within_60_s");
     assert_eq!(failed, ["feed"]);
