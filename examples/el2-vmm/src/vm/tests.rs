@@ -501,27 +501,3 @@ fn each_timer_interrupts_by_its_own_ppi_until_it_is_quiet() {
         assert_eq!(rig.vm.interrupts().take_deactivation(first).map(|physical| physical.number()), Some(timer.intid()));
     }
 }
-
-/// The VMM is the firmware: `GICR_WAKER` is none of the guest's business.
-#[test]
-fn a_vcpu_that_starts_finds_its_redistributor_awake() {
-    let [first, second] = [0x080a_0014, 0x080c_0014];
-    let mut rig = Rig::new();
-    assert_eq!((rig.load(first, 2), rig.load(second, 2)), (0, 6));
-    for _ in 0..2 {
-        assert_eq!(rig.firmware(0xc400_0003, [1, 0x4000_1000, 7]), 0);
-        assert!(matches!(rig.second_next(), Next::Start(_)));
-        assert_eq!(rig.load(second, 2), 0);
-        // CPU_OFF of the second.
-        rig.second.registers.write(Register::new(0), 0x8400_0002);
-        let syndrome = Syndrome::new().with_class(spec::CLASS_HVC64).with_long_instruction(true);
-        assert_eq!(rig.vm.serve(&mut rig.second, Trap { syndrome, far: 0, hpfar: 0 }, &mut rig.el1), Flow::Resume);
-        assert_eq!((rig.load(first, 2), rig.load(second, 2)), (0, 6));
-    }
-    // The first sleeps and asks for a reset.
-    rig.store(first, 2, 2);
-    rig.firmware(0x8400_0009, [0; 3]);
-    assert_eq!(rig.next(), Next::Finish(End::Reboot));
-    rig.boot();
-    assert_eq!(rig.load(first, 2), 0);
-}
