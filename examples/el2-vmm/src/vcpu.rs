@@ -42,10 +42,14 @@ impl Registers {
     /// Goes on behind an instruction of AArch64, or of AArch32 user space, whose length the syndrome tells.
     pub fn skip_instruction(&mut self, long: bool) {
         self.pc = self.pc.wrapping_add(if long { 4 } else { 2 });
-        let pstate = Pstate::from_bits(self.pstate);
-        if pstate.aarch32() && pstate.thumb() {
-            self.pstate = advance_it(self.pstate);
-        }
+        // The instruction is done: who steps through it stops behind it (Arm DDI 0487, D2.12).
+        let pstate = Pstate::from_bits(self.pstate).with_single_step(false);
+        self.pstate = match (pstate.aarch32(), pstate.thumb()) {
+            // No branch has just led here (D8.4.6).
+            (false, _) => pstate.with_branch_type(0).into_bits(),
+            (true, true) => advance_it(pstate.into_bits()),
+            (true, false) => pstate.into_bits(),
+        };
     }
 }
 
@@ -106,6 +110,20 @@ mod tests {
             registers.skip_instruction(pc == 0x106);
             assert_eq!((registers.pc, registers.pstate), (pc, with_it(it)), "{it:#b}");
         }
+    }
+
+    #[test]
+    fn skipping_ends_a_step_and_forgets_the_branch_before() {
+        let (step, branch) = (1 << 21, 0b11 << 10);
+        let skipped = |pstate| {
+            let mut registers = Registers { pc: 0x100, pstate, ..Registers::default() };
+            registers.skip_instruction(true);
+            registers.pstate
+        };
+        assert_eq!(skipped(0x3c5 | step | branch), 0x3c5);
+        // AArch32: no Thumb, and Thumb in an IT block, whose state is where BTYPE is.
+        assert_eq!(skipped(0x10 | step), 0x10);
+        assert_eq!(skipped(0x30 | step | 0b10 << 10 | 0b10 << 25), 0x30 | 0b101 << 10);
     }
 
     #[test]
