@@ -3,6 +3,9 @@
 //! Each line that a guest writes is printed whole, with the VM's name before it. A line without an end is printed in pieces of
 //! [`LINE`] bytes. Once somebody has typed to a guest, what it writes is shown at once, so that its prompt and echo appear.
 //!
+//! What would do more than write on a terminal, escape sequences above all, is shown as `\x1b` until somebody has typed to the guest: a guest
+//! cannot draw a line that looks like another's.
+//!
 //! Typed characters go to the guest with the focus, at first the first one. Ctrl-A and a digit moves the focus to the VM of that
 //! number, Ctrl-A twice types one Ctrl-A.
 
@@ -15,16 +18,18 @@ pub const LINE: usize = 1024;
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     bytes: Vec<u8, LINE>,
+    /// Of a character in UTF-8, what has come so far.
+    character: Vec<u8, 4>,
     mode: Flush,
 }
 
 /// When what a guest has written is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flush {
-    /// At the end of each line.
+    /// At the end of each line. Control characters but tab, and what is not UTF-8, are shown by their numbers.
     #[default]
     Lines,
-    /// At once.
+    /// At once, and as it is: for a person at a terminal.
     Bytes,
 }
 
@@ -32,7 +37,7 @@ impl LineBuffer {
     /// Nothing written yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), mode: Flush::Lines }
+        Self { bytes: Vec::new(), character: Vec::new(), mode: Flush::Lines }
     }
 
     /// Changes when what is written is shown.
@@ -41,25 +46,94 @@ impl LineBuffer {
     }
 
     /// The guest writes `byte`. Calls `show` with what is to be shown now: a whole line with its line feed, or a piece of one.
-    pub fn write(&mut self, byte: u8, show: impl FnOnce(&[u8])) {
+    pub fn write(&mut self, byte: u8, mut show: impl FnMut(&[u8])) {
         // The console's own lines end in CR LF: a guest's carriage returns would only overwrite the name.
         if byte == b'\r' {
             return;
         }
-        // There is room: a full buffer was shown and cleared below.
-        let _ = self.bytes.push(byte);
+        match self.mode {
+            Flush::Bytes => {
+                self.give_up_character(&mut show);
+                self.put(&[byte], &mut show);
+            }
+            Flush::Lines => self.gather(byte, &mut show),
+        }
         if byte == b'\n' || self.bytes.is_full() || self.mode == Flush::Bytes {
-            self.flush(show);
+            self.show_all(&mut show);
         }
     }
 
     /// Shows what is left.
-    pub fn flush(&mut self, show: impl FnOnce(&[u8])) {
+    pub fn flush(&mut self, mut show: impl FnMut(&[u8])) {
+        self.give_up_character(&mut show);
+        self.show_all(&mut show);
+    }
+
+    /// Puts characters of UTF-8 together, of which `byte` is the next.
+    fn gather(&mut self, byte: u8, show: &mut impl FnMut(&[u8])) {
+        if continues(&self.character, byte) {
+            // There is room: no character has more than four bytes.
+            let _ = self.character.push(byte);
+        } else {
+            self.give_up_character(show);
+            if !continues(&[], byte) {
+                return self.put_number(byte, show);
+            }
+            let _ = self.character.push(byte);
+        }
+        let character = self.character.clone();
+        let Some(first) = core::str::from_utf8(&character).ok().and_then(|text| text.chars().next()) else { return };
+        if first == '\n' || is_harmless(first) {
+            self.put(&character, show);
+            self.character.clear();
+        } else {
+            self.give_up_character(show);
+        }
+    }
+
+    /// Shows a character that is none, or that must not be shown as it is, by its bytes.
+    fn give_up_character(&mut self, show: &mut impl FnMut(&[u8])) {
+        for byte in core::mem::take(&mut self.character) {
+            self.put_number(byte, show);
+        }
+    }
+
+    fn put_number(&mut self, byte: u8, show: &mut impl FnMut(&[u8])) {
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let digit = |value: u8| DIGITS.get(usize::from(value & 0xf)).copied().unwrap_or(b'?');
+        self.put(&[b'\\', b'x', digit(byte >> 4), digit(byte)], show);
+    }
+
+    /// Adds to what is shown, all of it in one piece.
+    fn put(&mut self, text: &[u8], show: &mut impl FnMut(&[u8])) {
+        if self.bytes.extend_from_slice(text).is_err() {
+            self.show_all(show);
+            // No text is as long as a piece.
+            let _ = self.bytes.extend_from_slice(text);
+        }
+    }
+
+    fn show_all(&mut self, show: &mut impl FnMut(&[u8])) {
         if !self.bytes.is_empty() {
             show(&self.bytes);
             self.bytes.clear();
         }
     }
+}
+
+/// Whether `byte` may come after `begun`, the begin of a character in UTF-8, or nothing.
+fn continues(begun: &[u8], byte: u8) -> bool {
+    let mut bytes: Vec<u8, 4> = Vec::new();
+    if bytes.extend_from_slice(begun).is_err() || bytes.push(byte).is_err() {
+        return false;
+    }
+    // No length: more bytes may make it a character.
+    core::str::from_utf8(&bytes).map_or_else(|error| error.error_len().is_none(), |text| text.chars().count() == 1)
+}
+
+/// Whether a character stays on its line, and in its place: no control character, and none that ends a line or turns its direction.
+fn is_harmless(character: char) -> bool {
+    character == '\t' || !(character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
 /// Where characters go to: a serial port.
@@ -262,6 +336,51 @@ mod tests {
         two.write(0, "/ # ");
         two.write(1, "news\n");
         assert_eq!(two.shown(), "[a] / # ls|[a] file|[a] / # |[b] news|");
+    }
+
+    /// What one guest has shown that wrote these bytes.
+    fn shown(mode: Flush, text: &[u8]) -> Vec<u8> {
+        let (mut buffer, mut shown) = (LineBuffer::new(), Vec::new());
+        buffer.set_flush(mode);
+        text.iter().for_each(|byte| buffer.write(*byte, |text| shown.extend_from_slice(text)));
+        buffer.flush(|text| shown.extend_from_slice(text));
+        shown
+    }
+
+    #[test]
+    fn a_guest_cannot_draw_the_line_of_another() {
+        for (text, expected) in [
+            (&b"a\x1b[2K\x1b[1G[vmm] record=end\n"[..], &br"a\x1b[2K\x1b[1G[vmm] record=end"[..]),
+            (b"a\tb\x08\x0b\x0c\0\x7f\n", b"a\tb\\x08\\x0b\\x0c\\x00\\x7f"),
+            // C1 controls, alone and as characters; NEL is one.
+            (b"\x85\x9b2K\n", br"\x85\x9b2K"),
+            ("\u{85}\u{9b}2K\n".as_bytes(), br"\xc2\x85\xc2\x9b2K"),
+            // Separators of lines, and what turns the direction.
+            ("\u{2028}\u{202e}\u{2066}\n".as_bytes(), br"\xe2\x80\xa8\xe2\x80\xae\xe2\x81\xa6"),
+            // What is text stays.
+            ("gr\u{fc}n \u{20ac} \u{1f600}\n".as_bytes(), "gr\u{fc}n \u{20ac} \u{1f600}".as_bytes()),
+            // A character that breaks off, and one that begins where another breaks off.
+            (b"\xe2\x82x\xe2\xc3\xbc\xf0\x9f\n", b"\\xe2\\x82x\\xe2\xc3\xbc\\xf0\\x9f"),
+            (b"\xff\xc0\x80\xed\xa0\x80\n", br"\xff\xc0\x80\xed\xa0\x80"),
+        ] {
+            assert_eq!(shown(Flush::Lines, text), [expected, b"\n"].concat(), "{}", text.escape_ascii());
+        }
+        assert_eq!(shown(Flush::Lines, b"\xe2\x82"), br"\xe2\x82", "nothing is left behind");
+        assert_eq!(shown(Flush::Bytes, b"\x1b[1m\x85\xe2\n"), b"\x1b[1m\x85\xe2\n", "whoever types has a terminal");
+    }
+
+    #[test]
+    fn whatever_a_guest_writes_is_text_of_harmless_characters() {
+        let mut state = 1u32;
+        let noise: Vec<u8> = (0..20_000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        let text = String::from_utf8(shown(Flush::Lines, &noise)).unwrap();
+        assert!(text.chars().all(|character| character == '\n' || is_harmless(character)));
+        assert_eq!(text.matches('\n').count(), noise.iter().filter(|byte| **byte == b'\n').count());
     }
 
     #[test]
