@@ -71,6 +71,12 @@ impl Mailbox {
         Mail { mailbox: self, events: EventSet::from_word(pending) }
     }
 
+    /// Takes all of one event that have arrived. What their senders wrote before is visible afterwards. For a component, whose events are each
+    /// served by who sends them.
+    pub fn take_event(&self, event: EventId) -> u32 {
+        self.counts.get(usize::from(event.bit())).map_or(0, |counter| counter.swap(0, Ordering::Acquire))
+    }
+
     /// Adds `count` events, and kicks the receiver where nobody has since it looked.
     fn put<P: Platform>(&self, event: EventId, count: u32, platform: P) {
         if let Some(counter) = self.counts.get(usize::from(event.bit())) {
@@ -138,7 +144,7 @@ impl Iterator for Mail<'_> {
     fn next(&mut self) -> Option<(EventId, u32)> {
         loop {
             let event = self.events.take_lowest()?;
-            let count = self.mailbox.counts.get(usize::from(event.bit())).map_or(0, |counter| counter.swap(0, Ordering::Acquire));
+            let count = self.mailbox.take_event(event);
             if count != 0 {
                 return Some((event, count));
             }

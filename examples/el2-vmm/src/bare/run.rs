@@ -196,8 +196,8 @@ impl Cpu {
                 (_, None) => Flow::Resume,
             }
         };
-        if flow == Flow::ServeComponents {
-            self.system.serve_components();
+        if let Flow::Serve(request) = flow {
+            self.system.serve_component(request);
         }
     }
 

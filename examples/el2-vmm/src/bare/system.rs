@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossvm_manifest::Topology;
-use el2_vmm::components::Seat;
+use el2_vmm::components::{Request, Seat};
 use el2_vmm::config::Dataports;
 use el2_vmm::host::{Machine, PhysicalMemory};
 use el2_vmm::mail::Mailbox;
@@ -87,10 +87,10 @@ impl System {
         }
     }
 
-    /// Gives the components the events that have come for them.
-    pub(super) fn serve_components(&self) {
-        for seat in &self.seats {
-            seat.serve(Hardware);
+    /// Has a component serve what this CPU's guest has sent.
+    pub(super) fn serve_component(&self, request: Request) {
+        if let Some(seat) = self.seats.get(usize::from(request.component)) {
+            seat.serve(request.event, Hardware);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Native components: peers of guests that need no kernel of their own.
 //!
-//! A component runs inside the VMM, on a CPU whose guest has just emitted to it, before that guest goes on. So what it does at once
-//! is bounded, and it never waits for a guest.
+//! A component runs inside the VMM, on the CPU whose guest has just emitted to it, before that guest goes on. So what it does at once
+//! is bounded, and it never waits for a guest. No CPU works for the guest of another one: each serves the event that its guest has sent,
+//! and each end of a component has a lock of its own.
 //!
 //! Events on one connection that come while the component is busy are served together: it does its work once, after the last of them, and
 //! answers with as many events as have come.
@@ -48,10 +49,21 @@ pub struct Port<P> {
 /// matter.
 type Work<P> = fn(&Dataports, u64, P);
 
+/// An event that a component is to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// Number of the component.
+    pub component: u8,
+    /// The event.
+    pub event: EventId,
+}
+
 /// A component.
 #[derive(Debug)]
 pub struct Component<P> {
-    ports: Vec<Port<P>, MAX_PORTS>,
+    /// Its ends, by their events. Nothing is shared among them, so that no guest waits for what another one asked for. The locks are fair: no
+    /// vCPU can keep another of its VM from the component.
+    ports: Vec<(EventId, TicketMutex<Port<P>>), MAX_PORTS>,
     work: Work<P>,
 }
 
@@ -65,34 +77,34 @@ impl<P: Platform> Component<P> {
             // The manifest knows more than this VMM: such a component leaves the memory alone.
             _ => |_: &Dataports, _, _| {},
         };
-        Self { ports: ports.into_iter().take(MAX_PORTS).collect(), work }
+        Self { ports: ports.into_iter().take(MAX_PORTS).map(|port| (port.event, TicketMutex::new(port))).collect(), work }
     }
 
     /// `count` events have come.
-    fn consume(&mut self, event: EventId, count: u32, platform: P) {
-        for port in self.ports.iter_mut().filter(|port| port.event == event) {
-            port.received = port.received.saturating_add(count.into());
-            (self.work)(&port.dataports, port.received, platform);
-            if port.emit.notify_counted(count).is_ok() {
-                port.emitted = port.emitted.saturating_add(count.into());
-            }
+    fn consume(&self, event: EventId, count: u32, platform: P) {
+        let Some((_, port)) = self.ports.iter().find(|(of, _)| *of == event) else { return };
+        let mut port = port.lock();
+        port.received = port.received.saturating_add(count.into());
+        (self.work)(&port.dataports, port.received, platform);
+        if port.emit.notify_counted(count).is_ok() {
+            port.emitted = port.emitted.saturating_add(count.into());
         }
     }
 }
 
-/// A component with its mailbox, shared by all CPUs. The lock is fair: no guest can keep another from the component.
+/// A component with its mailbox, shared by all CPUs.
 #[derive(Debug)]
 pub struct Seat<P: 'static> {
     name: String<MAX_NAME>,
     mailbox: &'static Mailbox,
-    component: TicketMutex<Component<P>>,
+    component: Component<P>,
 }
 
 impl<P: Platform> Seat<P> {
     /// Seats `component`, whose events arrive in `mailbox`.
     #[must_use]
     pub const fn new(name: String<MAX_NAME>, mailbox: &'static Mailbox, component: Component<P>) -> Self {
-        Self { name, mailbox, component: TicketMutex::new(component) }
+        Self { name, mailbox, component }
     }
 
     /// Where its events arrive.
@@ -101,24 +113,22 @@ impl<P: Platform> Seat<P> {
         self.mailbox
     }
 
-    /// Serves what has come. Whoever has notified calls this afterwards; then its event has been served here, or another CPU has taken
-    /// it and serves it before that CPU's guest goes on.
-    ///
-    /// Without mail it takes no lock: a CPU calls it on every seat after each emit of its guest, whoever that was for.
-    pub fn serve(&self, platform: P) {
-        // The mail is taken before the lock. Whatever has been taken is in the hands of one CPU, which waits for its turn and serves it,
-        // and what arrives meanwhile is taken by the CPU that sent it, or by another one that comes earlier. So an empty mailbox means
-        // that nothing is left to do here: this CPU's own event was set before it came, and only taking clears it.
-        let mail = self.mailbox.take();
-        if !mail.is_empty() {
-            let mut component = self.component.lock();
-            mail.for_each(|(event, count)| component.consume(event, count, platform));
+    /// Serves what has come of `event`. Whoever has notified calls this afterwards; then its event has been served here, or another CPU has
+    /// taken it and serves it before that CPU's guest goes on. That is a CPU of the same VM: nobody else sends this event.
+    pub fn serve(&self, event: EventId, platform: P) {
+        // The events are taken before the lock. Whatever has been taken is in the hands of one CPU, which waits for its turn and serves it,
+        // and what arrives meanwhile is taken by the CPU that sent it, or by another one that comes earlier. So a count of zero means
+        // that nothing is left to do here: this CPU's own event was counted before it came, and only taking clears it.
+        let count = self.mailbox.take_event(event);
+        if count != 0 {
+            self.component.consume(event, count, platform);
         }
     }
 
     /// Prints the records of its ends.
     pub fn report(&self, platform: P) {
-        for port in &self.component.lock().ports {
+        for (_, port) in &self.component.ports {
+            let port = port.lock();
             let (name, connection) = (&self.name, &port.name);
             platform.print(Text::Vmm(format_args!(
                 "record=component name={name} connection={connection} received={} emitted={}",
@@ -157,13 +167,36 @@ mod tests {
         let (seat, _) = seat(1);
         let platform = Recorder::new();
         let (done, waits) = mpsc::channel();
-        let busy = seat.component.lock();
+        let busy = seat.component.ports[0].1.lock();
         std::thread::spawn(move || {
-            seat.serve(platform);
+            seat.serve(EventId::new(0).unwrap(), platform);
             done.send(()).unwrap();
         });
         waits.recv_timeout(Duration::from_secs(20)).expect("it returns while another CPU has the component");
         drop(busy);
+    }
+
+    #[test]
+    fn a_cpu_works_for_its_own_guest_alone_and_waits_for_no_other_s() {
+        let (seat, guests) = seat(2);
+        let platform = Recorder::new();
+        let events = [0, 1].map(|bit| EventId::new(bit).unwrap());
+        for event in events {
+            Notify::new(seat.mailbox(), event, platform).notify().unwrap();
+        }
+        let (done, waits) = mpsc::channel();
+        // The first guest's work takes long, on another CPU.
+        let busy = seat.component.ports[0].1.lock();
+        std::thread::spawn(move || {
+            seat.serve(events[1], platform);
+            done.send(()).unwrap();
+        });
+        waits.recv_timeout(Duration::from_secs(20)).expect("its event is served meanwhile");
+        assert_eq!(guests[1].take().next(), Some((events[1], 1)));
+        drop(busy);
+        assert!(guests[0].take().is_empty(), "left to the CPU that sent it");
+        seat.serve(events[0], platform);
+        assert_eq!(guests[0].take().next(), Some((events[0], 1)));
     }
 
     #[test]
@@ -174,21 +207,21 @@ mod tests {
         let platform = Recorder::new();
         std::thread::scope(|scope| {
             // The first events of all senders come while another CPU has the component.
-            let busy = seat.component.lock();
+            let busy = [0, 1].map(|index: usize| seat.component.ports[index].1.lock());
             for bit in 0..2 {
                 let notify = Notify::new(seat.mailbox(), EventId::new(bit).unwrap(), platform);
                 scope.spawn(move || {
                     for _ in 0..ROUNDS {
                         notify.notify().unwrap();
-                        seat.serve(platform);
+                        seat.serve(EventId::new(bit).unwrap(), platform);
                     }
                 });
             }
             std::thread::sleep(Duration::from_millis(50));
             drop(busy);
         });
-        let ports = &seat.component.lock().ports;
-        for (port, guest) in ports.iter().zip(guests) {
+        for ((_, port), guest) in seat.component.ports.iter().zip(guests) {
+            let port = port.lock();
             // Not one access each: a component that two CPUs ran at once would lose counts.
             assert_eq!((port.received, port.emitted), (ROUNDS.into(), ROUNDS.into()));
             assert_eq!(guest.take().next(), Some((port.event, ROUNDS)), "as many events back as have come");

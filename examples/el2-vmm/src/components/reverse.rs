@@ -193,20 +193,20 @@ mod tests {
             Port { name: name.clone(), event: ids[0], dataports, emit: Notify::new(guest, ids[1], platform), received: 0, emitted: 0 };
         let seat = Seat::new(name, own, Component::new(ComponentKind::Reverse, [port]));
 
-        seat.serve(platform);
+        seat.serve(ids[0], platform);
         assert!(guest.take().is_empty(), "nobody has asked");
         for (cell, byte) in dataport.memory().bytes().iter().zip(b"abc\n") {
             cell.store(*byte, Ordering::Relaxed);
         }
         Notify::new(own, ids[0], platform).notify().unwrap();
-        seat.serve(platform);
-        seat.serve(platform);
+        seat.serve(ids[0], platform);
+        seat.serve(ids[0], platform);
         assert_eq!(guest.take().collect::<Vec<_>>(), [(ids[1], 1)]);
         let answer: Vec<u8> = dataport.memory().bytes()[2048..2052].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         assert_eq!(answer, b"cba\n");
         guest.close();
         Notify::new(own, ids[0], platform).notify().unwrap();
-        seat.serve(platform);
+        seat.serve(ids[0], platform);
         seat.report(platform);
         assert_eq!(platform.printed(), ["record=component name=reverse connection=reverse received=2 emitted=1"]);
     }

@@ -27,11 +27,14 @@ use core::fmt;
 
 use crossvm_arm::Vgic;
 use crossvm_core::device::Name;
-use crossvm_core::{Config, Connection, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts};
-use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Reboot};
+use crossvm_core::{
+    Config, Connection, ConnectionId, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts,
+};
+use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Peer, Reboot};
 use crossvm_pci::{HostBridge, PciBus, PciError};
 use heapless::{String, Vec};
 
+use crate::components::Request;
 use crate::config::{Dataports, OwnEnd};
 use crate::console::{Flush, LineBuffer};
 use crate::dataport::SharedMemory;
@@ -83,6 +86,8 @@ pub struct Vm<P: Platform> {
     exits: ExitCounts,
     backend: Backend<P>,
     connections: Connections<P>,
+    /// The connections whose peers are components, and what these are to serve then.
+    components: Vec<(ConnectionId, Request), MAX_CONNECTIONS>,
     uart: Pl011,
     line: LineBuffer,
     bars: report::BarTable,
@@ -193,6 +198,7 @@ impl<P: Platform> Vm<P> {
             exits: ExitCounts::default(),
             backend,
             connections: CrossVm::new(device),
+            components: Vec::new(),
             uart: Pl011::new(),
             line: LineBuffer::new(),
             bars: report::BarTable::new(),
@@ -211,6 +217,7 @@ impl<P: Platform> Vm<P> {
         let wanted = ends.iter().filter(|(end, ..)| end.interrupt == InterruptMode::OwnLine).count();
         let mut own = interrupts::own_lines(wanted, ends.len().saturating_sub(wanted));
         let mut connections: Vec<_, MAX_CONNECTIONS> = Vec::new();
+        let mut requests: Vec<_, MAX_CONNECTIONS> = Vec::new();
         for (end, memory, emit) in ends {
             let name = Name::new(&end.connection.name).ok_or(ComposeError::Name)?;
             let interrupt = match (end.interrupt, own.checked_sub(1)) {
@@ -226,10 +233,15 @@ impl<P: Platform> Vm<P> {
                     .with_dataport_end(DataportEnd { dataport: *dataport, rights, width })
                     .map_err(|_| ComposeError::Dataports)?;
             }
+            let request = match end.peer {
+                Peer::Vm(_) => None,
+                Peer::Component(component) => Some(Request { component, event: end.peer_event }),
+            };
             // As many places as ends.
-            let _ = connections.push(connection);
+            let _ = (connections.push(connection), requests.push(request));
         }
-        self.connections.install(&mut self.backend, connections).map_err(ComposeError::Install)?;
+        let ids = self.connections.install(&mut self.backend, connections).map_err(ComposeError::Install)?;
+        self.components.extend(ids.into_iter().zip(requests).filter_map(|(id, request)| Some((id, request?))));
         self.bars.update(&self.connections, |_| {});
         Ok(())
     }

@@ -7,6 +7,7 @@ use crossvm_core::{GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Widt
 use crossvm_manifest::Reboot;
 
 use super::{End, StopReason, Vm};
+use crate::components::Request;
 use crate::exit::spec::{Syndrome, SystemRegisterIss};
 use crate::exit::{self, Abort, AbortKind, Access, Call, Cause, Delivered, El1Registers, Exit, PsciReturn, Register, SystemRegisterAccess};
 use crate::map;
@@ -31,8 +32,8 @@ pub struct Trap {
 pub enum Flow {
     /// Nothing.
     Resume,
-    /// A component may have mail.
-    ServeComponents,
+    /// A component has mail from this guest.
+    Serve(Request),
 }
 
 const fn register(op1: u8, crn: u8, crm: u8, op2: u8) -> SystemRegisterIss {
@@ -51,8 +52,8 @@ enum Served {
     Value(u64),
     /// Done, or ignored.
     Done,
-    /// Done, and a peer has been signalled.
-    Emitted,
+    /// Done, and a component has been signalled.
+    Request(Request),
     /// The instruction is executed again.
     Again,
     /// Nothing answers.
@@ -193,7 +194,7 @@ impl<P: Platform> Vm<P> {
                 }
             }
             Served::Done => {}
-            Served::Emitted => flow = Flow::ServeComponents,
+            Served::Request(request) => flow = Flow::Serve(request),
         }
         vcpu.registers.skip_instruction(long);
         flow
@@ -277,7 +278,11 @@ impl<P: Platform> Vm<P> {
     fn window_access(&mut self, access: GuestAccess) -> Served {
         match self.connections.handle(&mut self.backend, access) {
             Ok(Outcome::Read(value)) => Served::Value(value),
-            Ok(Outcome::Emitted(_)) => Served::Emitted,
+            Ok(Outcome::Emitted(id)) => match self.components.iter().find(|(to, _)| *to == id) {
+                Some((_, request)) => Served::Request(*request),
+                // Another VM's CPU serves it.
+                None => Served::Done,
+            },
             Ok(Outcome::Written(_) | Outcome::Ignored) => Served::Done,
             Ok(Outcome::Retry) => Served::Again,
             // No function answers: the bridge gives all ones (PCI Express 3.0, §2.3.2).

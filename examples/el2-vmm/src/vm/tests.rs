@@ -53,7 +53,7 @@ impl El1Registers for El1 {
     }
 }
 
-/// A VM with two connections: `own` (64 KiB, read and write) and `lookup` (8 KiB, read).
+/// A VM with two connections: `own` (64 KiB, read and write) with a VM and `lookup` (8 KiB, read) with a component.
 struct Rig {
     vm: Vm<Recorder>,
     /// The first vCPU: on.
@@ -97,16 +97,18 @@ impl Rig {
             platform,
         };
         let mut vm = Vm::new(resources).unwrap();
-        let connection = |name, size, rights| Connection {
+        let connection = |name, size, rights, peer| Connection {
             name: text(name).unwrap(),
             dataports: [Dataport { size, rights: [rights, crossvm_manifest::Rights::ReadWrite], width: Width::Bits32 }]
                 .into_iter()
                 .collect(),
-            ends: [Peer::Vm(0), Peer::Vm(1)].map(|peer| crossvm_manifest::End { peer, interrupt: Interrupt::Own }),
+            ends: [Peer::Vm(0), peer].map(|peer| crossvm_manifest::End { peer, interrupt: Interrupt::Own }),
         };
         use crossvm_manifest::Rights::{Read, ReadWrite};
         let mut topology = Topology::default();
-        topology.connections.extend([connection("own", 64 << 10, ReadWrite), connection("lookup", 8 << 10, Read)]);
+        topology
+            .connections
+            .extend([connection("own", 64 << 10, ReadWrite, Peer::Vm(1)), connection("lookup", 8 << 10, Read, Peer::Component(3))]);
         let memories = dataports.map(|dataport| [dataport].into_iter().collect::<Dataports>());
         let ends = crate::config::ends(&topology, Peer::Vm(0));
         let ends = ends.zip(&memories).map(|(end, memory)| (end, memory, Notify::new(peer, EVENT, platform)));
@@ -242,11 +244,11 @@ fn emitting_signals_the_peer_whatever_the_instruction() {
     let mut rig = Rig::new();
     let events = rig.bar(1, 0);
     for size in 0..4 {
-        assert_eq!(rig.store(events, size, 0), Flow::ServeComponents);
+        assert_eq!(rig.store(events, size, 0), Flow::Resume);
         assert_eq!(rig.peer.take().collect::<Vec<_>>(), [(EVENT, 1)]);
     }
     let pc = rig.vcpu.registers.pc;
-    assert_eq!(rig.store_pair(events), Flow::ServeComponents, "a store pair at EMIT");
+    assert_eq!(rig.store_pair(events), Flow::Resume, "a store pair at EMIT");
     assert_eq!(rig.peer.take().collect::<Vec<_>>(), [(EVENT, 1)]);
     assert!(same_pc(&rig, pc + 4));
     for elsewhere in [8, 0x40, 0xff8] {
@@ -255,6 +257,18 @@ fn emitting_signals_the_peer_whatever_the_instruction() {
         assert!(rig.el1.syndrome.is_none());
     }
     assert_eq!(rig.platform.kicks(), [CpuId::new(1); 5]);
+}
+
+#[test]
+fn emitting_to_a_component_names_it_and_the_event() {
+    let mut rig = Rig::new();
+    let events = rig.bar(2, 0);
+    let request = Request { component: 3, event: EventId::new(0).unwrap() };
+    assert_eq!(rig.store(events, 2, 1), Flow::Serve(request));
+    assert_eq!(rig.store_pair(events), Flow::Serve(request));
+    assert_eq!(rig.store(events + 8, 2, 1), Flow::Resume, "not EMIT");
+    rig.peer.close();
+    assert_eq!(rig.store(events, 2, 1), Flow::Resume, "nothing was sent");
 }
 
 #[test]

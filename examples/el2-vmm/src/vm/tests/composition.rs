@@ -68,7 +68,7 @@ fn each_dataport_is_behind_a_bar_of_its_own_and_wide_ones_are_above_4_gib() {
     assert_eq!(rig.direct(moved).map(|(target, _)| target), Some(start(memories[0][1])));
     // Without dataports, a connection carries events.
     let events = rig.bar(2, 0);
-    assert_eq!((rig.store(events, 2, 1), rig.peer.take().count()), (Flow::ServeComponents, 1));
+    assert_eq!((rig.store(events, 2, 1), rig.peer.take().count()), (Flow::Resume, 1));
 }
 
 #[test]
