@@ -73,6 +73,8 @@ pub(crate) mod tests {
         kicked: Vec<CpuId>,
         printed: Vec<String>,
         guest: Vec<u8>,
+        /// Milliseconds that have passed.
+        passed: u64,
     }
 
     /// A platform of which only the memory of what it was asked for remains.
@@ -102,6 +104,11 @@ pub(crate) mod tests {
             let mut asked = self.0.lock().unwrap();
             asked.kicked.clear();
             asked.printed.clear();
+        }
+
+        /// Lets time pass.
+        pub(crate) fn advance(&self, ms: u64) {
+            self.0.lock().unwrap().passed += ms;
         }
 
         /// What guests have written.
@@ -136,7 +143,7 @@ pub(crate) mod tests {
         }
 
         fn uptime_ms(&self) -> u64 {
-            1234
+            1234 + self.0.lock().unwrap().passed
         }
     }
 }

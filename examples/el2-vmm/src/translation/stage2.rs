@@ -216,10 +216,11 @@ impl<P: Platform> GuestMemory for Stage2<P> {
         let mut next = at;
         for frame in frames {
             if let Err(error) = self.tables.map(next.get(), frame.0, size, attributes.into()) {
-                // The guest may have seen those before it already.
                 if let Some(done) = next.offset_from(at).and_then(|bytes| GuestRange::new(at, bytes)) {
-                    self.unmap(done);
+                    self.tables.unmap(done.start().get(), done.size());
                 }
+                // The guest may have seen them already, and the beginning of this one, whose tables are back in the pool.
+                self.platform.invalidate_stage2(range);
                 return Err(Stage2Error::Map(error));
             }
             next = next.checked_add(size).unwrap_or(next);

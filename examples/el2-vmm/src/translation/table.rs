@@ -150,7 +150,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Makes all entries that lie wholly inside the range invalid. The caller invalidates the TLBs afterwards.
+    /// Makes all entries that lie wholly inside the range invalid, and gives tables back to the pool that have no valid entry left. The caller
+    /// invalidates the TLBs for the range, what they know of tables included, before anything else is taken out of the pool.
     pub fn unmap(&mut self, at: u64, size: u64) {
         let end = at.saturating_add(size);
         self.visit(at, end, |_, entry, start, level| {
@@ -158,6 +159,25 @@ impl Tables {
                 entry.store(0, Ordering::Relaxed);
             }
         });
+        // From below: a table of level 2 may have been kept by those of level 3 alone.
+        self.release_empty(at, end, Level::Two);
+        self.release_empty(at, end, Level::One);
+    }
+
+    /// Gives back the tables that entries of `level` lead to and that have no valid entry, as far as they have to do with the range.
+    fn release_empty(&mut self, at: u64, end: u64, level: Level) {
+        let mut next = at;
+        while next < end.min(Self::LIMIT) {
+            let (entry, met) = self.entry_at(next, level);
+            if let Some(entry) = entry.filter(|_| met == level)
+                && let Some((table, _)) = self.table_below(entry, level)
+                && self.pool.double_words(table).iter().all(|entry| !load(entry).valid())
+            {
+                entry.store(0, Ordering::Release);
+                self.pool.release(table);
+            }
+            next = (next & !met.span().saturating_sub(1)).saturating_add(met.span());
+        }
     }
 
     /// What `at` translates to.
@@ -194,12 +214,17 @@ impl Tables {
     }
 
     /// The entry where the walk for `at` ends: a block, a page or nothing valid.
-    fn walk(&self, at: u64) -> (Option<&AtomicU64>, Level) {
+    fn walk(&self, at: u64) -> (Option<&'static AtomicU64>, Level) {
+        self.entry_at(at, Level::Three)
+    }
+
+    /// The entry of `lowest` level for `at`; where the walk ends before, the one where it does.
+    fn entry_at(&self, at: u64, lowest: Level) -> (Option<&'static AtomicU64>, Level) {
         let mut page = self.root;
         let mut level = Level::One;
         loop {
             let Some(entry) = self.entry(page, at, level) else { return (None, level) };
-            match self.table_below(entry, level) {
+            match self.table_below(entry, level).filter(|_| level != lowest) {
                 Some((below, next)) => (page, level) = (below, next),
                 None => return (Some(entry), level),
             }
@@ -333,5 +358,39 @@ mod tests {
         tables.unmap(6 * MIB, 2 * MIB);
         assert_eq!(hardware_walk(&tables, 6 * MIB), None);
         tables.map(4 * MIB, HostAddr::new(0x20_0000), MIB, ram()).unwrap();
+    }
+
+    #[test]
+    fn tables_that_nothing_needs_any_more_are_given_back() {
+        let mut tables = tables();
+        let free = |tables: &mut Tables| {
+            let pages: std::vec::Vec<_> = core::iter::from_fn(|| tables.pool.allocate()).collect();
+            pages.iter().for_each(|page| tables.pool.release(*page));
+            pages.len()
+        };
+        let before = free(&mut tables);
+        // Through all that the tables cover, with a page, a block and both: more than there are pages.
+        for round in 0..2000 {
+            let at = round * (Tables::LIMIT / 2000) & !(2 * MIB - 1);
+            let size = [4096, 2 * MIB, 2 * MIB + 4096][usize::try_from(round % 3).unwrap()];
+            tables.map(at, HostAddr::new(0), size, ram()).unwrap();
+            assert!(hardware_walk(&tables, at).is_some());
+            tables.unmap(at, size);
+            assert_eq!(hardware_walk(&tables, at), None);
+        }
+        assert_eq!(free(&mut tables), before);
+        // What is in use stays: a neighbour in the same table of level 3, one in the same table of level 2.
+        tables.map(GIB, HostAddr::new(0), 4096, ram()).unwrap();
+        tables.map(GIB + 4096, HostAddr::new(0), 4096, ram()).unwrap();
+        tables.map(GIB + 2 * MIB, HostAddr::new(0), 4096, ram()).unwrap();
+        tables.unmap(GIB, 4096);
+        assert_eq!((hardware_walk(&tables, GIB + 4096), free(&mut tables)), (Some((0, 3)), before - 3));
+        tables.unmap(GIB + 4096, 4096);
+        assert_eq!((hardware_walk(&tables, GIB + 2 * MIB), free(&mut tables)), (Some((0, 3)), before - 2));
+        tables.unmap(GIB + 2 * MIB, 4096);
+        assert_eq!(free(&mut tables), before);
+        // A range that has no room leaves none behind.
+        assert_eq!(tables.map(GIB + 4096, HostAddr::new(0), GIB, ram()), Err(MapError::Exhausted));
+        assert_eq!(free(&mut tables), before);
     }
 }

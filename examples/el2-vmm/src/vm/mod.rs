@@ -67,6 +67,8 @@ pub type Connections<P> = CrossVm<Backend<P>, &'static SharedMemory, Notify<P>, 
 
 /// Most records of moved BARs that one VM may cause.
 const MOVE_RECORDS: u32 = 256;
+/// How long nothing is tried that a backend has refused.
+const RETRY_MS: u64 = 10;
 /// Most other lines that one guest may make the VMM print.
 const COMPLAINTS: u32 = 16;
 
@@ -95,6 +97,8 @@ pub struct Vm<P: Platform> {
     complaints: Limited,
     /// A backend has failed: lines or mappings may not be where they must be.
     behind: bool,
+    /// When they may be brought there again, in milliseconds.
+    retry_at: u64,
 }
 
 /// What a VM is made of.
@@ -205,6 +209,7 @@ impl<P: Platform> Vm<P> {
             moves: Limited::new(MOVE_RECORDS),
             complaints: Limited::new(COMPLAINTS),
             behind: false,
+            retry_at: 0,
         })
     }
 
@@ -293,7 +298,7 @@ impl<P: Platform> Vm<P> {
             }
         }
         if self.behind {
-            self.behind = self.connections.refresh(&mut self.backend).is_err();
+            self.catch_up();
         }
         while self.uart.can_receive()
             && let Some(byte) = self.mailbox.next_input()
@@ -304,6 +309,15 @@ impl<P: Platform> Vm<P> {
         let level = self.uart.interrupt();
         if self.backend.interrupts.set_level(map::UART_IRQ, level).is_err() {
             self.complain(format_args!("the serial port's line could not be set"));
+        }
+    }
+
+    /// Tries again what a backend has refused; not at each exit, as it may refuse for long.
+    fn catch_up(&mut self) {
+        let now = self.platform.uptime_ms();
+        if now >= self.retry_at {
+            self.behind = self.connections.refresh(&mut self.backend).is_err();
+            self.retry_at = now.saturating_add(RETRY_MS);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use crossvm_arm::VcpuId;
-use crossvm_core::{EventId, GuestAddr, GuestRange};
+use crossvm_core::{EventId, FrameSize, GuestAddr, GuestRange};
 use crossvm_manifest::{Connection, Dataport, Interrupt, Peer, Reboot, Topology, Width, text};
 use proptest::prelude::*;
 
@@ -338,6 +338,42 @@ fn dataports_follow_their_bars_and_each_move_is_recorded_once() {
     assert_eq!(rig.store(lookup, 3, 7), Flow::Resume);
     assert!(same_pc(&rig, pc + 4) && rig.el1.syndrome.is_none());
     assert_eq!(rig.dataports[1].memory().bytes()[0].load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_bar_walks_through_the_whole_window_and_is_always_mapped() {
+    let mut rig = Rig::new();
+    let memory = rig.dataports[0].memory().range().start().get();
+    // More places than the VM has pages for tables, each in tables of its own.
+    for round in 0..1000u64 {
+        let at = 0x1000_0000 + round % 300 * (2 << 20);
+        rig.store(Rig::config(1, 0x14), 2, at);
+        assert_eq!(rig.direct(at).map(|(target, _)| target), Some(memory), "round {round}");
+    }
+}
+
+#[test]
+fn what_cannot_be_mapped_is_tried_again_but_not_at_each_exit() {
+    let mut rig = Rig::new();
+    let pages: Vec<_> =
+        core::iter::from_fn(|| crossvm_core::GuestMemory::create_event_page(&mut rig.vm.backend.memory, FrameSize::KIB_4).ok()).collect();
+    rig.store(Rig::config(1, 0x14), 2, 0x2000_0000);
+    assert_eq!(rig.direct(0x2000_0000), None);
+    let tries = |rig: &mut Rig, exits: u32| {
+        let before = rig.platform.invalidated().len();
+        (0..exits).for_each(|_| assert_eq!(rig.next(), Next::Enter));
+        rig.platform.invalidated().len() - before
+    };
+    assert_eq!(tries(&mut rig, 1), 1);
+    assert_eq!(tries(&mut rig, 100), 0);
+    rig.platform.advance(10);
+    assert_eq!(tries(&mut rig, 100), 1);
+    for page in pages {
+        crossvm_core::GuestMemory::destroy_event_page(&mut rig.vm.backend.memory, page);
+    }
+    rig.platform.advance(10);
+    assert_eq!(rig.next(), Next::Enter);
+    assert!(rig.direct(0x2000_0000).is_some());
 }
 
 #[test]
