@@ -21,11 +21,9 @@ pub(crate) enum Reads {
 }
 
 /// Opens a device node as it is.
-pub(crate) fn open(path: &Path, reads: Reads) -> Result<File, String> {
+pub(crate) fn open(path: &Path, reads: Reads) -> std::io::Result<File> {
     let flags = if reads == Reads::DoNotSleep { OFlags::NONBLOCK } else { OFlags::empty() };
-    let flags = i32::try_from(flags.bits()).map_err(|error| error.to_string())?;
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
-    file.map_err(|error| format!("{}: {error}", path.display()))
+    OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 /// What is ready within `milliseconds`.
@@ -51,7 +49,7 @@ pub(crate) fn check(system: &System) -> Result<(), Failure> {
 
 fn run(system: &System) -> Result<(), String> {
     let node = open_node(system, "mirror")?;
-    let mut file = open(node.path(), Reads::DoNotSleep)?;
+    let mut file = open(node.path(), Reads::DoNotSleep).map_err(|error| error.to_string())?;
     let mut refusals = 0;
     let mut refuse = |what: &str, result: std::io::Result<usize>, wanted| {
         refusals += 1;

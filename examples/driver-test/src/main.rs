@@ -17,6 +17,7 @@
 #![cfg(target_os = "linux")]
 
 mod calls;
+mod crowd;
 mod early;
 mod events;
 mod identity;
@@ -69,6 +70,7 @@ fn extended(expected: Interrupt) -> Result<(), Failure> {
     events::check(&system, "events")?;
     maps::check(&system)?;
     removal::check(&system)?;
+    crowd::check(&system)?;
     early::check(&system, "early")?;
 
     kernel::unload().map_err(|error| Failure::new("unload", error))?;

@@ -80,6 +80,17 @@ impl Map {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.byte(offset), bytes.len()) };
     }
 
+    /// Has the kernel copy all of it to the end of `file`.
+    pub(crate) fn copy_to(&self, file: &File) -> io::Result<()> {
+        // SAFETY: memory of this program for as long as the map lives. Only the kernel looks into it, and answers where there is nothing left.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start.cast::<u8>(), self.length) };
+        match rustix::io::write(file, bytes)? {
+            copied if copied == self.length => Ok(()),
+            // It went in the middle.
+            _ => Err(Errno::FAULT.into()),
+        }
+    }
+
     fn bytes(&self) -> Vec<u8> {
         (0..self.length).map(|offset| self.load(offset)).collect()
     }
@@ -133,7 +144,7 @@ fn text(error: impl std::fmt::Display) -> String {
 /// All of a dataport can be written and read, in every way that ordinary memory can, and the peer sees it.
 fn mirror(system: &System) -> Result<(), String> {
     let node = open_node(system, "mirror")?;
-    let file = open(node.path(), Reads::DoNotSleep)?;
+    let file = open(node.path(), Reads::DoNotSleep).map_err(text)?;
     let map = Map::shared(&file, at(0, 0), 16 * PAGE).map_err(text)?;
     let again = Map::shared(&file, at(0, PAGE as u64), PAGE).map_err(text)?;
     map.fill(0, 16 * PAGE, 0x5a);
@@ -160,7 +171,7 @@ fn mirror(system: &System) -> Result<(), String> {
 /// The peer sees every byte of a dataport whose size is no power of two; its answer comes in one that this end may only read.
 fn sum(system: &System) -> Result<(), String> {
     let node = open_node(system, "sum")?;
-    let file = open(node.path(), Reads::DoNotSleep)?;
+    let file = open(node.path(), Reads::DoNotSleep).map_err(text)?;
     let data = Map::shared(&file, at(0, 0), 3 * PAGE).map_err(text)?;
     let answer = Map::new(&file, at(1, 0), PAGE, READ, MapFlags::SHARED).map_err(text)?;
     for seed in 0..3_u8 {
@@ -201,7 +212,7 @@ fn feed(system: &System) -> Result<(), String> {
 
 /// Returns how many ways to map were refused, as they must be.
 fn refusals(system: &System) -> Result<usize, String> {
-    let sum = open(open_node(system, "sum")?.path(), Reads::DoNotSleep)?;
+    let sum = open(open_node(system, "sum")?.path(), Reads::DoNotSleep).map_err(text)?;
     let reader = File::open(open_node(system, "sum")?.path()).map_err(text)?;
     let page = PAGE as u64;
     let shared = MapFlags::SHARED;

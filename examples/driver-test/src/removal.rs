@@ -28,10 +28,14 @@ pub(crate) fn check(system: &System) -> Result<(), Failure> {
     run(system).map_err(|reason| Failure::new("removal", reason))
 }
 
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
+
 fn run(system: &System) -> Result<(), String> {
     let node = open_node(system, "mirror")?;
     let (address, path) = (node.address(), node.path().to_owned());
-    let old = open(&path, Reads::DoNotSleep)?;
+    let old = open(&path, Reads::DoNotSleep).map_err(text)?;
     if kernel::unload().is_ok() {
         return Err("the module goes while a file is open".to_owned());
     }
@@ -51,7 +55,7 @@ fn run(system: &System) -> Result<(), String> {
 
     for round in 0..BINDINGS {
         let node = open_node(system, "mirror")?;
-        let map = Map::shared(&open(&path, Reads::DoNotSleep)?, 0, 4096).map_err(|error| error.to_string())?;
+        let map = Map::shared(&open(&path, Reads::DoNotSleep).map_err(text)?, 0, 4096).map_err(text)?;
         map.load(0);
         // Some of the answers come before the function goes, some while it is away.
         events::emit(&node, 3)?;
@@ -76,9 +80,9 @@ fn run(system: &System) -> Result<(), String> {
 /// Takes the function away from readers, pollers and maps.
 fn while_in_use(node: &Node, address: PciAddress, path: &Path) -> Result<(), String> {
     let child = Toucher::start(path)?;
-    let mut sleeper = open(path, Reads::Sleep)?;
-    let poller = open(path, Reads::DoNotSleep)?;
-    let unread = open(path, Reads::DoNotSleep)?;
+    let mut sleeper = open(path, Reads::Sleep).map_err(text)?;
+    let poller = open(path, Reads::DoNotSleep).map_err(text)?;
+    let unread = open(path, Reads::DoNotSleep).map_err(text)?;
     std::thread::scope(|scope| {
         let read = scope.spawn(move || sleeper.read(&mut [0; 8]));
         let polled = scope.spawn(|| ready(&poller, PollFlags::IN, 60_000));
@@ -115,10 +119,10 @@ fn gone(mut file: &File) -> Result<(), String> {
 }
 
 /// Takes what may have come.
-fn drain(node: &Node) -> Result<(), String> {
-    let mut file = open(node.path(), Reads::DoNotSleep)?;
+pub(crate) fn drain(node: &Node) -> Result<(), String> {
+    let mut file = open(node.path(), Reads::DoNotSleep).map_err(text)?;
     while ready(&file, PollFlags::IN, 50)?.contains(PollFlags::IN) {
-        file.read(&mut [0; 8]).map_err(|error| error.to_string())?;
+        file.read(&mut [0; 8]).map_err(text)?;
     }
     Ok(())
 }
@@ -130,12 +134,12 @@ struct Toucher(Child);
 impl Toucher {
     /// Starts it, and waits until it has its map.
     fn start(path: &Path) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let program = std::env::current_exe().map_err(text)?;
         let child = Command::new(program).arg(TOUCH).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.map_err(|error| error.to_string())?;
+        let mut child = child.map_err(text)?;
         let mut line = String::new();
         let output = child.stdout.take().ok_or("the other process has no output")?;
-        BufReader::new(output).read_line(&mut line).map_err(|error| error.to_string())?;
+        BufReader::new(output).read_line(&mut line).map_err(text)?;
         if line == "mapped\n" { Ok(Self(child)) } else { Err(format!("the other process says {line}")) }
     }
 
@@ -143,7 +147,7 @@ impl Toucher {
     fn touch(mut self) -> Result<(), String> {
         // Its end of input.
         drop(self.0.stdin.take());
-        let status = self.0.wait().map_err(|error| error.to_string())?;
+        let status = self.0.wait().map_err(text)?;
         match status.signal() {
             Some(SIGBUS) => Ok(()),
             _ => Err(format!("the process that touches a map of what has gone ends with {status}")),
@@ -154,11 +158,11 @@ impl Toucher {
 /// The other process: maps, says so, waits for the end of its input, touches the map.
 pub(crate) fn touch(path: &str) -> ExitCode {
     let run = || {
-        let file = open(Path::new(path), Reads::DoNotSleep)?;
-        let map = Map::shared(&file, 0, 4096).map_err(|error| error.to_string())?;
+        let file = open(Path::new(path), Reads::DoNotSleep).map_err(text)?;
+        let map = Map::shared(&file, 0, 4096).map_err(text)?;
         map.load(0);
         println!("mapped");
-        std::io::stdin().read_to_end(&mut Vec::new()).map_err(|error| error.to_string())?;
+        std::io::stdin().read_to_end(&mut Vec::new()).map_err(text)?;
         Ok::<_, String>(map.load(0))
     };
     match run() {

@@ -21,7 +21,7 @@ const VM: &str = "guest";
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// What the guest must report, in this order, of connections of the extended profile.
 const EXTENDED: &[&str] =
-    &["identity", "calls", "events", "maps", "removal", "early", "identity-intx", "events-intx", "early-intx", "dmesg"];
+    &["identity", "calls", "events", "maps", "removal", "crowd", "early", "identity-intx", "events-intx", "early-intx", "dmesg"];
 /// The same of those of the reference profile.
 const REFERENCE: &[&str] = &["identity-reference", "events-reference", "early-reference", "dmesg"];
 
