@@ -63,6 +63,7 @@ struct crossvm_dataport {
  * @dataport_count: how many of @dataports there are
  * @groups: the attributes that @dev has
  * @irq: number of the interrupt; negative without one
+ * @guard: number of the guarded line; 0 without one
  * @irq_name: name of the interrupt
  * @wait: where readers sleep; its lock guards the five members that follow, and the pair of COUNT
  *  and ACK
@@ -88,6 +89,7 @@ struct crossvm {
 	unsigned int dataport_count;
 	const struct attribute_group *groups[CROSSVM_MAX_DATAPORTS + 2];
 	int irq;
+	unsigned int guard;
 	char irq_name[CROSSVM_NODE_BYTES + 8];
 
 	wait_queue_head_t wait;

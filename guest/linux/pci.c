@@ -42,6 +42,63 @@ static irqreturn_t crossvm_interrupt(int irq, void *data)
 	return count || conn->pdev->msix_enabled ? IRQ_HANDLED : IRQ_NONE;
 }
 
+/*
+ * A function raises its line while events wait, whether its registers are served or not. Where the
+ * line is shared, the others' handlers would be called for that again and again, perhaps without
+ * this CPU getting any further. So whenever the line may be enabled in the function and nobody
+ * serves its registers, this handler is there to disable it.
+ */
+static irqreturn_t crossvm_guard(int irq, void *data)
+{
+	struct crossvm *conn = container_of(data, struct crossvm, guard);
+
+	return pci_check_and_mask_intx(conn->pdev) ? IRQ_HANDLED : IRQ_NONE;
+}
+
+/* Guards the line. Without one there is nothing to guard, and without memory no guard. */
+static void crossvm_guard_line(struct crossvm *conn)
+{
+	unsigned int irq = conn->pdev->irq;
+
+	if (irq && !request_irq(irq, crossvm_guard, IRQF_SHARED, "crossvm-guard", &conn->guard))
+		conn->guard = irq;
+}
+
+static void crossvm_unguard_line(struct crossvm *conn)
+{
+	if (conn->guard)
+		free_irq(conn->guard, &conn->guard);
+	conn->guard = 0;
+}
+
+/* Enables the function. Its line is guarded from then on, and may be enabled. */
+static int crossvm_enable(struct crossvm *conn)
+{
+	struct pci_dev *pdev = conn->pdev;
+	int err;
+
+	crossvm_guard_line(conn);
+	err = pci_enable_device_mem(pdev);
+	if (err) {
+		crossvm_unguard_line(conn);
+		return err;
+	}
+	/* There are platforms that know the line only now. */
+	if (conn->guard != pdev->irq) {
+		crossvm_unguard_line(conn);
+		crossvm_guard_line(conn);
+	}
+	return 0;
+}
+
+/* The function neither raises its line nor sends messages any more. */
+static void crossvm_silence(struct crossvm *conn)
+{
+	pci_intx(conn->pdev, 0);
+	crossvm_unguard_line(conn);
+	pci_clear_master(conn->pdev);
+}
+
 /* From here on events are counted. */
 static int crossvm_start(struct crossvm *conn)
 {
@@ -62,6 +119,10 @@ static int crossvm_start(struct crossvm *conn)
 		return err;
 	}
 	conn->irq = pci_irq_vector(pdev, 0);
+	crossvm_unguard_line(conn);
+	/* The guard may have disabled it. */
+	if (!pdev->msix_enabled)
+		pci_intx(pdev, 1);
 
 	/* Events that came before: the device interrupts for them, but none should depend on it. */
 	spin_lock_irq(&conn->wait.lock);
@@ -70,22 +131,22 @@ static int crossvm_start(struct crossvm *conn)
 	return 0;
 }
 
-/* From here on events wait in the device. May be called again. */
+/* From here on events wait in the device, which is silent. May be called again. */
 static void crossvm_stop(struct crossvm *conn)
 {
 	struct pci_dev *pdev = conn->pdev;
 
 	if (conn->irq < 0)
 		return;
+	if (pdev->msix_enabled)
+		/* When MSI-X is switched off the kernel enables the line. */
+		crossvm_guard_line(conn);
+	else
+		pci_intx(pdev, 0);
 	free_irq(conn->irq, conn);
 	conn->irq = -ENXIO;
 	pci_free_irq_vectors(pdev);
-	/*
-	 * An event would raise a line that may be shared, and nobody would lower it. Who enables
-	 * the function next enables it again.
-	 */
-	pci_intx(pdev, 0);
-	pci_clear_master(pdev);
+	crossvm_silence(conn);
 }
 
 static int crossvm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -93,9 +154,22 @@ static int crossvm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	struct crossvm *conn;
 	int err;
 
-	err = pci_enable_device_mem(pdev);
-	if (err)
-		return dev_err_probe(&pdev->dev, err, "cannot be enabled\n");
+	conn = kzalloc(sizeof(*conn), GFP_KERNEL);
+	if (!conn)
+		return -ENOMEM;
+	conn->pdev = pdev;
+	conn->irq = -ENXIO;
+	init_waitqueue_head(&conn->wait);
+	init_rwsem(&conn->revoke);
+	mutex_init(&conn->files_lock);
+	INIT_LIST_HEAD(&conn->files);
+	crossvm_init_device(conn);
+
+	err = crossvm_enable(conn);
+	if (err) {
+		dev_err_probe(&pdev->dev, err, "cannot be enabled\n");
+		goto put;
+	}
 	err = pci_request_mem_regions(pdev, "crossvm");
 	if (err) {
 		dev_err_probe(&pdev->dev, err, "its memory is in use\n");
@@ -106,24 +180,10 @@ static int crossvm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		err = dev_err_probe(&pdev->dev, -EINVAL, "BAR 0 does not hold event registers\n");
 		goto release_regions;
 	}
-
-	conn = kzalloc(sizeof(*conn), GFP_KERNEL);
-	if (!conn) {
-		err = -ENOMEM;
-		goto release_regions;
-	}
-	conn->pdev = pdev;
-	conn->irq = -ENXIO;
-	init_waitqueue_head(&conn->wait);
-	init_rwsem(&conn->revoke);
-	mutex_init(&conn->files_lock);
-	INIT_LIST_HEAD(&conn->files);
-	crossvm_init_device(conn);
-
 	conn->registers = pci_iomap(pdev, 0, SZ_4K);
 	if (!conn->registers) {
 		err = dev_err_probe(&pdev->dev, -ENOMEM, "the event registers cannot be mapped\n");
-		goto put;
+		goto release_regions;
 	}
 	err = crossvm_read_contents(conn);
 	if (err)
@@ -154,12 +214,13 @@ withdraw:
 	crossvm_withdraw(conn);
 unmap:
 	pci_iounmap(pdev, conn->registers);
-put:
-	put_device(&conn->dev);
 release_regions:
 	pci_release_mem_regions(pdev);
 disable:
+	crossvm_silence(conn);
 	pci_disable_device(pdev);
+put:
+	put_device(&conn->dev);
 	return err;
 }
 
@@ -210,12 +271,29 @@ static struct pci_driver crossvm_driver = {
 	.shutdown = crossvm_shutdown,
 };
 
+/*
+ * Functions that nobody serves yet may have events already: they must not raise the lines that the
+ * first of them to be served shares with them. Who enables them later enables their lines.
+ */
+static void __init crossvm_silence_unbound(void)
+{
+	struct pci_dev *pdev = NULL;
+
+	while ((pdev = pci_get_device(CROSSVM_VENDOR_ID, CROSSVM_DEVICE_ID, pdev))) {
+		device_lock(&pdev->dev);
+		if (!pdev->dev.driver)
+			pci_intx(pdev, 0);
+		device_unlock(&pdev->dev);
+	}
+}
+
 static int __init crossvm_init(void)
 {
 	int err = crossvm_nodes_init();
 
 	if (err)
 		return err;
+	crossvm_silence_unbound();
 	err = pci_register_driver(&crossvm_driver);
 	if (err)
 		crossvm_nodes_exit();

@@ -71,13 +71,13 @@ fn extended(expected: Interrupt) -> Result<(), Failure> {
     maps::check(&system)?;
     removal::check(&system)?;
     crowd::check(&system)?;
-    early::check(&system, "early")?;
+    early::check(&system, "", "early")?;
 
     kernel::unload().map_err(|error| Failure::new("unload", error))?;
     kernel::load("msix=0").map_err(|error| Failure::new("load", error))?;
     identity::check(&system, Expected::extended(Interrupt::Intx), "identity-intx")?;
     events::check(&system, "events-intx")?;
-    early::check(&system, "early-intx")?;
+    early::check(&system, "msix=0", "early-intx")?;
 
     end(&before)
 }
@@ -88,7 +88,7 @@ fn reference() -> Result<(), Failure> {
     kernel::load("").map_err(|error| Failure::new("load", error))?;
     identity::check(&system, Expected::reference(), "identity-reference")?;
     events::check_without_ack(&system, "events-reference")?;
-    early::check(&system, "early-reference")?;
+    early::check(&system, "", "early-reference")?;
     end(&before)
 }
 
