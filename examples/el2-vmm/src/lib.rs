@@ -26,7 +26,7 @@
 //! | events and dataports between VMs | [`mail`], [`dataport`] |
 //! | native components | [`components`] |
 //! | one VM, put together | [`vm`], [`vcpu`] |
-//! | what is asked of the hardware | [`platform`] |
+//! | what is asked of the hardware, what the processor has | [`platform`], [`identity`] |
 //! | the hardware itself | `src/bare/` |
 //!
 //! # What a guest can do to others
@@ -53,6 +53,7 @@ pub mod dataport;
 pub mod exit;
 pub mod guest;
 pub mod host;
+pub mod identity;
 pub mod mail;
 pub mod map;
 pub mod platform;

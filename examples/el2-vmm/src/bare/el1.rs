@@ -7,8 +7,8 @@ use el2_vmm::exit::{El1Registers, SNAPSHOT};
 use el2_vmm::host::HostAddr;
 use el2_vmm::vm::GuestTimer;
 
-use super::features;
 use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, TimerAccess, TimerControl, read_register, write_register};
+use super::{debug, features};
 
 /// SCTLR_EL1 at reset: translation and caches off, little endian; the RES1 bits of Armv8.0.
 const CONTROL_RESET: u64 = 0x30d0_0800;
@@ -47,8 +47,6 @@ pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16, vcpu: VcpuId) {
         .with_physical_size(u8::try_from(physical_size).unwrap_or(0))
         .with_res1(true);
     let base = Stage2Base::new().with_address(tables.get()).with_vmid(vmid);
-    // The guest may use every event counter: HPMN is their number, PMCR_EL0.N.
-    let counters = (read_register!("pmcr_el0") >> 11) & 0x1f;
     let identity = read_register!("midr_el1");
     // SAFETY: none of these registers changes what the VMM itself executes or how it reaches memory; the guest's memory is bounded by
     // stage 2, which is in force before the guest is.
@@ -58,7 +56,7 @@ pub(super) unsafe fn prepare(tables: HostAddr, vmid: u16, vcpu: VcpuId) {
         write_register!("hcr_el2", hypervisor.into_bits());
         features::let_through();
         write_register!("hstr_el2", 0);
-        write_register!("mdcr_el2", counters);
+        debug::let_through();
         write_register!("vpidr_el2", identity);
         write_register!("vmpidr_el2", FIRST_VCPU | u64::from(vcpu.affinity()));
         write_register!("cnthctl_el2", TimerAccess::new().with_physical_counter(true).with_physical_timer(true).into_bits());
@@ -107,13 +105,8 @@ pub(super) unsafe fn reset(epoch: u64) {
         write_register!("tpidrro_el0", 0);
         write_register!("tpidr_el1", 0);
         write_register!("csselr_el1", 0);
-        write_register!("mdscr_el1", 0);
-        write_register!("osdlr_el1", 0);
-        write_register!("oslar_el1", 1);
-        write_register!("pmcr_el0", 0);
-        write_register!("pmcntenclr_el0", 0xffff_ffff);
-        write_register!("pmintenclr_el1", 0xffff_ffff);
-        write_register!("pmuserenr_el0", 0);
+        debug::reset();
+        features::reset();
         // What this CPU remembers of the guest's own tables, and of instructions that are no more.
         asm!("isb", "tlbi vmalle1", "ic iallu", "dsb nsh", "isb", options(nostack, preserves_flags));
     }

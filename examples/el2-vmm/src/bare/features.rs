@@ -9,14 +9,15 @@
 //! | SME, all vector lengths, FA64 | CPTR_EL2.TSM, SMCR_EL2; SMPRI_EL1 and TPIDR2_EL0 by HFGRTR_EL2 and HFGWTR_EL2 |
 //! | pointer authentication | HCR_EL2.APK and API, which [`super::el1`] sets |
 //!
-//! Every other feature that needs a bit of HCR_EL2, SMCR_EL2, MDCR_EL2, HFGRTR_EL2 or HFGWTR_EL2 is left off, such as memory tagging,
-//! statistical profiling, SME2's ZT0 or permission indirection. What traps of it, its registers above all, gives the guest an
-//! undefined-instruction exception, though the ID registers tell of the feature. HCRX_EL2 is not written: what it enables is as the
-//! reset left it, off in QEMU.
+//! Every other feature that needs a bit of HCR_EL2, HCRX_EL2, SMCR_EL2, MDCR_EL2 or of the fine-grained traps is left off, such as memory
+//! tagging, statistical profiling, SME2's ZT0 or permission indirection. What traps of it, its registers above all, gives the guest an
+//! undefined-instruction exception, though the ID registers tell of the feature.
 //!
 //! The VMM uses no vector registers and runs one guest on a CPU, so vector and matrix state stay where they are, as floating point does.
 
 use bitfield_struct::bitfield;
+
+use el2_vmm::identity::{InstructionFeatures1, InstructionFeatures2, authentication_keys};
 
 use super::registers::{read_register, write_register};
 
@@ -74,10 +75,10 @@ const fn field(register: u64, shift: u32) -> u64 {
 ///
 /// To be called by the CPU that is about to run the guest, in the VMM.
 pub(super) unsafe fn let_through() {
-    let (features0, features1) = (read_register!("id_aa64pfr0_el1"), read_register!("id_aa64pfr1_el1"));
-    let sve = field(features0, 32) != 0;
-    let sme = field(features1, 24) != 0;
+    let (sve, sme) = vectors();
     let fine_grained = field(read_register!("id_aa64mmfr0_el1"), 56) != 0;
+    let activity_monitors = field(read_register!("id_aa64pfr0_el1"), 44) != 0;
+    let extended_configuration = field(read_register!("id_aa64mmfr1_el1"), 40) != 0;
     let traps = FeatureTraps::new().with_sve(!sve).with_sme(!sme);
     // SAFETY: the VMM's own code uses none of these features; each register exists where its feature does.
     unsafe {
@@ -96,6 +97,69 @@ pub(super) unsafe fn let_through() {
             // HFGRTR_EL2, HFGWTR_EL2.
             write_register!("s3_4_c1_c1_4", none.into_bits());
             write_register!("s3_4_c1_c1_5", none.into_bits());
+            // HFGITR_EL2, HDFGRTR_EL2, HDFGWTR_EL2: a reset leaves them unknown. Zero traps what needs a permission, and nothing else.
+            write_register!("s3_4_c1_c1_6", 0);
+            write_register!("s3_4_c3_c1_4", 0);
+            write_register!("s3_4_c3_c1_5", 0);
+            if activity_monitors {
+                // HAFGRTR_EL2.
+                write_register!("s3_4_c3_c1_6", 0);
+            }
+        }
+        if extended_configuration {
+            // HCRX_EL2.
+            write_register!("s3_4_c1_c2_2", 0);
+        }
+    }
+}
+
+/// Whether there are SVE and SME.
+fn vectors() -> (bool, bool) {
+    (field(read_register!("id_aa64pfr0_el1"), 32) != 0, field(read_register!("id_aa64pfr1_el1"), 24) != 0)
+}
+
+/// Control and status of floating point, vectors and matrices, and the keys, as at a reset of the guest; what a reset leaves unknown is zero.
+///
+/// # Safety
+///
+/// [`let_through`] has been called on this CPU, and the guest is not running on it.
+pub(super) unsafe fn reset() {
+    let (sve, sme) = vectors();
+    let (address_keys, generic_key) = authentication_keys(
+        InstructionFeatures1::from_bits(read_register!("id_aa64isar1_el1")),
+        // ID_AA64ISAR2_EL1: zero where the processor is older than the register.
+        InstructionFeatures2::from_bits(read_register!("s3_0_c0_c6_2")),
+    );
+    // SAFETY: the VMM's own code uses none of it; each register exists where its feature does.
+    unsafe {
+        if sme {
+            // SVCR: out of streaming mode, no matrices. It changes FPSR, so it comes first. Then SMCR_EL1 and TPIDR2_EL0.
+            write_register!("s3_3_c4_c2_2", 0);
+            write_register!("s3_0_c1_c2_6", 0);
+            write_register!("s3_3_c13_c0_5", 0);
+        }
+        if sve {
+            // ZCR_EL1.
+            write_register!("s3_0_c1_c2_0", 0);
+        }
+        // FPCR, FPSR.
+        write_register!("s3_3_c4_c4_0", 0);
+        write_register!("s3_3_c4_c4_1", 0);
+        if address_keys {
+            // APIAKey, APIBKey, APDAKey, APDBKey: Lo and Hi.
+            write_register!("s3_0_c2_c1_0", 0);
+            write_register!("s3_0_c2_c1_1", 0);
+            write_register!("s3_0_c2_c1_2", 0);
+            write_register!("s3_0_c2_c1_3", 0);
+            write_register!("s3_0_c2_c2_0", 0);
+            write_register!("s3_0_c2_c2_1", 0);
+            write_register!("s3_0_c2_c2_2", 0);
+            write_register!("s3_0_c2_c2_3", 0);
+        }
+        if generic_key {
+            // APGAKey.
+            write_register!("s3_0_c2_c3_0", 0);
+            write_register!("s3_0_c2_c3_1", 0);
         }
     }
 }

@@ -16,13 +16,14 @@
 //! | `console` | the physical serial port |
 //! | `compose`, `system` | from the topology to what each CPU needs |
 //! | `start`, `run` | a VM's composition and boots, a vCPU's life |
-//! | `el1`, `features`, `world` | a guest's registers, the switch to it |
+//! | `el1`, `features`, `debug`, `world` | a guest's registers, the switch to it |
 //! | `hardware`, `cache` | what the portable part asks for |
 //! | `panic` | the VMM's own faults |
 
 mod cache;
 mod compose;
 mod console;
+mod debug;
 mod el1;
 mod entry;
 mod features;
