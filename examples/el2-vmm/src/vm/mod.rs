@@ -69,6 +69,8 @@ pub type Connections<P> = CrossVm<Backend<P>, &'static SharedMemory, Notify<P>, 
 const MOVE_RECORDS: u32 = 256;
 /// How long nothing is tried that a backend has refused.
 const RETRY_MS: u64 = 10;
+/// Most records of reboots that one VM may cause.
+const REBOOT_RECORDS: u32 = 1000;
 /// Most other lines that one guest may make the VMM print.
 const COMPLAINTS: u32 = 16;
 
@@ -94,6 +96,7 @@ pub struct Vm<P: Platform> {
     line: LineBuffer,
     bars: report::BarTable,
     moves: Limited,
+    reboots: Limited,
     complaints: Limited,
     /// A backend has failed: lines or mappings may not be where they must be.
     behind: bool,
@@ -207,6 +210,7 @@ impl<P: Platform> Vm<P> {
             line: LineBuffer::new(),
             bars: report::BarTable::new(),
             moves: Limited::new(MOVE_RECORDS),
+            reboots: Limited::new(REBOOT_RECORDS),
             complaints: Limited::new(COMPLAINTS),
             behind: false,
             retry_at: 0,

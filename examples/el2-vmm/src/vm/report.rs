@@ -82,9 +82,10 @@ impl<P: Platform> Vm<P> {
     }
 
     /// Prints that the VM boots again.
-    pub(super) fn report_reboot(&self) {
-        let (name, boot, ms) = (&self.name, self.boots, self.platform.uptime_ms());
-        self.platform.print(Text::Vmm(format_args!("record=vm-reboot vm={name} boot={boot} ms={ms}")));
+    pub(super) fn report_reboot(&mut self) {
+        let (platform, name, boot) = (self.platform, &self.name, self.boots);
+        let line = format_args!("record=vm-reboot vm={name} boot={boot} ms={}", platform.uptime_ms());
+        self.reboots.print(platform, name, "reboots", line);
     }
 
     /// Closes the VM's mailbox and prints what is to tell at its end. It must not be started again.

@@ -1,6 +1,7 @@
 //! vCPUs that come and go, VMs that end and boot again.
 
 use super::*;
+use crate::vcpu::Start;
 
 #[test]
 fn a_second_vcpu_starts_where_the_first_says_on_its_own_cpu() {
@@ -98,6 +99,17 @@ fn a_vm_that_boots_again_is_as_new_and_loses_no_event_that_comes_meanwhile() {
     rig.store(events + 4, 2, 0);
     assert_eq!(rig.next(), Next::Enter);
     assert_eq!(rig.vm.backend.interrupts, fresh);
+}
+
+#[test]
+fn a_guest_that_boots_for_ever_is_soon_not_heard_any_more() {
+    let mut rig = Rig::new();
+    let start = Start { entry: map::RAM_BASE, context: 0 };
+    for _ in 0..2 * REBOOT_RECORDS {
+        rig.vm.start(start, RAM);
+    }
+    assert_eq!(rig.platform.printed().len(), usize::try_from(REBOOT_RECORDS).unwrap());
+    assert!(rig.platform.printed().last().unwrap().contains("not shown"));
 }
 
 #[test]
