@@ -371,7 +371,7 @@ mod tests {
         let before = free(&mut tables);
         // Through all that the tables cover, with a page, a block and both: more than there are pages.
         for round in 0..2000 {
-            let at = round * (Tables::LIMIT / 2000) & !(2 * MIB - 1);
+            let at = (round * (Tables::LIMIT / 2000)) & !(2 * MIB - 1);
             let size = [4096, 2 * MIB, 2 * MIB + 4096][usize::try_from(round % 3).unwrap()];
             tables.map(at, HostAddr::new(0), size, ram()).unwrap();
             assert!(hardware_walk(&tables, at).is_some());
