@@ -37,6 +37,10 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     ///
     /// Where the guest separates priority drop from deactivation (`EOImode` = 1), it may deactivate in any order and on any vCPU: the
     /// count of those that were in no list register would not tell which.
+    ///
+    /// An SPI that is in a list register of another vCPU may have been acknowledged there without anybody having seen it. So the
+    /// deactivation waits for that vCPU, which [`take_kicks`](Self::take_kicks) names, and is forgotten if its list register is still
+    /// pending then. Have it kicked before `vcpu` goes on: an acknowledge from then until the kick arrives counts as one before.
     pub fn write_dir(&mut self, vcpu: VcpuId, value: u64) {
         // Bits 23:0 are the INTID (IHI 0069 §12.2).
         if let Some(id) = u32::try_from(value & 0xff_ffff).ok().and_then(IntId::new) {

@@ -303,6 +303,27 @@ fn any_vcpu_may_deactivate_what_another_handles() {
 }
 
 #[test]
+fn a_deactivation_of_what_waits_in_the_list_register_of_another_has_no_effect() {
+    let (mut gic, mut first, mut second) = (booted(), Registers::<4>::new(), Registers::<4>::new());
+    raise(&mut gic, 40);
+    gic.load(FIRST, &mut first);
+    gic.load(SECOND, &mut second);
+    let _ = gic.take_kicks();
+    gic.save(SECOND, &mut second);
+    gic.write_dir(SECOND, 40);
+    // The kick tells that the first has not acknowledged.
+    assert_eq!(gic.take_kicks(), VcpuSet::EMPTY.with(FIRST));
+    exit(&mut gic, &mut first);
+    assert_eq!(first.contents(), [(40, State::Pending)]);
+    // It does now, and nothing is left of the deactivation.
+    first.set(40, State::Active);
+    exit(&mut gic, &mut first);
+    assert_eq!(first.contents(), [(40, State::Active)]);
+    gic.load(SECOND, &mut second);
+    assert_eq!(second.contents(), []);
+}
+
+#[test]
 fn a_vcpu_that_is_reset_loses_its_own_interrupts_and_no_spi() {
     for mut gic in [booted(), booted_v2()] {
         let (mut second, mut third) = (Registers::<4>::new(), Registers::<4>::new());
