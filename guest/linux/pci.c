@@ -99,26 +99,41 @@ static void crossvm_silence(struct crossvm *conn)
 	pci_clear_master(conn->pdev);
 }
 
-/* From here on events are counted. */
-static int crossvm_start(struct crossvm *conn)
+/* Takes an interrupt of one of these kinds; what cannot be had is given back. */
+static int crossvm_request_irq(struct crossvm *conn, unsigned int kinds)
 {
 	struct pci_dev *pdev = conn->pdev;
 	int err;
 
-	/* Messages are writes by the function. */
-	pci_set_master(pdev);
-	err = pci_alloc_irq_vectors(pdev, 1, 1, msix ? PCI_IRQ_MSIX | PCI_IRQ_INTX : PCI_IRQ_INTX);
+	err = pci_alloc_irq_vectors(pdev, 1, 1, kinds);
 	if (err < 0)
-		return dev_err_probe(&pdev->dev, err, "neither MSI-X nor a route for pin A\n");
-	snprintf(conn->irq_name, sizeof(conn->irq_name), "crossvm-%s", conn->node);
+		return err;
 	err = request_irq(pci_irq_vector(pdev, 0), crossvm_interrupt,
 			  pdev->msix_enabled ? 0 : IRQF_SHARED, conn->irq_name, conn);
 	if (err) {
-		dev_err_probe(&pdev->dev, err, "the interrupt is refused\n");
 		pci_free_irq_vectors(pdev);
 		return err;
 	}
 	conn->irq = pci_irq_vector(pdev, 0);
+	return 0;
+}
+
+/* From here on events are counted. */
+static int crossvm_start(struct crossvm *conn)
+{
+	struct pci_dev *pdev = conn->pdev;
+	int err = -ENODEV;
+
+	/* Messages are writes by the function. */
+	pci_set_master(pdev);
+	snprintf(conn->irq_name, sizeof(conn->irq_name), "crossvm-%s", conn->node);
+	if (msix)
+		err = crossvm_request_irq(conn, PCI_IRQ_MSIX);
+	/* A message that is refused, at whatever step, leaves the line. */
+	if (err)
+		err = crossvm_request_irq(conn, PCI_IRQ_INTX);
+	if (err)
+		return dev_err_probe(&pdev->dev, err, "neither MSI-X nor a route for pin A\n");
 	crossvm_unguard_line(conn);
 	/* The guard may have disabled it. */
 	if (!pdev->msix_enabled)
@@ -147,6 +162,20 @@ static void crossvm_stop(struct crossvm *conn)
 	conn->irq = -ENXIO;
 	pci_free_irq_vectors(pdev);
 	crossvm_silence(conn);
+}
+
+/*
+ * Waits for those who use the function right now; nobody does from then on, but for the interrupt
+ * handler and sysfs.
+ */
+static void crossvm_revoke(struct crossvm *conn)
+{
+	down_write(&conn->revoke);
+	spin_lock_irq(&conn->wait.lock);
+	WRITE_ONCE(conn->gone, true);
+	spin_unlock_irq(&conn->wait.lock);
+	up_write(&conn->revoke);
+	wake_up_all(&conn->wait);
 }
 
 static int crossvm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -209,6 +238,9 @@ static int crossvm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 
 stop:
+	/* Where the device failed and not its number, somebody may have opened it by that already. */
+	crossvm_revoke(conn);
+	crossvm_unmap_all(conn);
 	crossvm_stop(conn);
 withdraw:
 	crossvm_withdraw(conn);
@@ -228,17 +260,7 @@ static void crossvm_remove(struct pci_dev *pdev)
 {
 	struct crossvm *conn = pci_get_drvdata(pdev);
 
-	/*
-	 * Waits for those who use the function right now; nobody does from then on, but for the
-	 * interrupt handler and sysfs.
-	 */
-	down_write(&conn->revoke);
-	spin_lock_irq(&conn->wait.lock);
-	WRITE_ONCE(conn->gone, true);
-	spin_unlock_irq(&conn->wait.lock);
-	up_write(&conn->revoke);
-	wake_up_all(&conn->wait);
-
+	crossvm_revoke(conn);
 	/* Waits for sysfs. */
 	cdev_device_del(&conn->cdev, &conn->dev);
 	crossvm_withdraw(conn);
