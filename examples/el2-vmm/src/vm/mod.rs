@@ -25,7 +25,7 @@ mod timer;
 
 use core::fmt;
 
-use crossvm_arm::Vgic;
+use crossvm_arm::{VcpuSet, Vgic};
 use crossvm_core::device::Name;
 use crossvm_core::{
     Config, Connection, ConnectionId, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts,
@@ -98,6 +98,9 @@ pub struct Vm<P: Platform> {
     moves: Limited,
     reboots: Limited,
     complaints: Limited,
+    /// vCPUs in whose list registers another one has looked for the state of an interrupt, and when each was last asked for it.
+    asked: VcpuSet,
+    asked_at: [u64; map::VCPUS],
     /// A backend has failed: lines or mappings may not be where they must be.
     behind: bool,
     /// When they may be brought there again, in milliseconds.
@@ -212,6 +215,8 @@ impl<P: Platform> Vm<P> {
             moves: Limited::new(MOVE_RECORDS),
             reboots: Limited::new(REBOOT_RECORDS),
             complaints: Limited::new(COMPLAINTS),
+            asked: VcpuSet::EMPTY,
+            asked_at: [u64::MAX; map::VCPUS],
             behind: false,
             retry_at: 0,
         })
@@ -289,7 +294,8 @@ impl<P: Platform> Vm<P> {
             // As firmware does. That it exists is known.
             let _ = self.backend.interrupts.wake_vcpu(vcpu.id);
         }
-        let kicks = self.backend.interrupts.take_kicks().union(self.power.take_kicks()).without(vcpu.id);
+        let asked = core::mem::replace(&mut self.asked, VcpuSet::EMPTY);
+        let kicks = self.backend.interrupts.take_kicks().union(self.power.take_kicks()).union(asked).without(vcpu.id);
         (next, Kicks(kicks.iter().filter_map(|other| self.cpus.get(other.index()).copied()).collect()))
     }
 
@@ -313,6 +319,18 @@ impl<P: Platform> Vm<P> {
         let level = self.uart.interrupt();
         if self.backend.interrupts.set_level(map::UART_IRQ, level).is_err() {
             self.complain(format_args!("the serial port's line could not be set"));
+        }
+    }
+
+    /// Makes vCPUs leave the guest whose list registers know better what another one has read, once in a millisecond each: a guest that reads until
+    /// an interrupt is not active any more does not keep its handler from ending it.
+    fn ask(&mut self, holders: VcpuSet) {
+        for holder in holders.iter() {
+            let now = self.platform.uptime_ms();
+            if let Some(at) = self.asked_at.get_mut(holder.index()).filter(|at| **at != now) {
+                *at = now;
+                self.asked = self.asked.with(holder);
+            }
         }
     }
 

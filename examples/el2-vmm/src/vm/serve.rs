@@ -221,12 +221,16 @@ impl<P: Platform> Vm<P> {
     fn device_read(&mut self, vcpu: VcpuId, at: GuestAddr, width: Width) -> Served {
         let gic = &self.backend.interrupts;
         if let Some(offset) = offset32(map::DISTRIBUTOR, at) {
-            return Served::Value(gic.distributor_read(vcpu, offset, width));
+            let (value, holders) = (gic.distributor_read(vcpu, offset, width), gic.distributor_holders(vcpu, offset, width));
+            self.ask(holders);
+            return Served::Value(value);
         }
         match gic.version() {
             Version::V3 => {
-                if let Some((vcpu, offset)) = redistributor(at) {
-                    return Served::Value(gic.redistributor_read(vcpu, offset, width));
+                if let Some((of, offset)) = redistributor(at) {
+                    let (value, holders) = (gic.redistributor_read(of, offset, width), gic.redistributor_holders(of, offset, width));
+                    self.ask(holders.without(vcpu));
+                    return Served::Value(value);
                 }
             }
             Version::V2 => {

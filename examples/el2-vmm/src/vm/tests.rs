@@ -20,6 +20,7 @@ use crate::platform::tests::Recorder;
 use crate::translation::{LeafAttributes, Stage2Attributes};
 
 mod composition;
+mod holders;
 mod lifecycle;
 
 const RAM: u64 = 8 << 20;
