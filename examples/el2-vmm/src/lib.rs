@@ -23,7 +23,7 @@
 //! | why a guest was left, PSCI, injected exceptions | [`exit`] |
 //! | the guest's machine: addresses, device tree, images | [`map`], [`guest`] |
 //! | the serial port and the shared console | [`uart`], [`console`] |
-//! | events and dataports between VMs | [`mail`], [`dataport`] |
+//! | events and dataports between VMs | [`mail`], [`pace`], [`dataport`] |
 //! | native components | [`components`] |
 //! | one VM, put together | [`vm`], [`vcpu`] |
 //! | what is asked of the hardware, what the processor has | [`platform`], [`identity`] |
@@ -56,6 +56,7 @@ pub mod host;
 pub mod identity;
 pub mod mail;
 pub mod map;
+pub mod pace;
 pub mod platform;
 pub mod stats;
 pub mod translation;

@@ -8,8 +8,10 @@
 //! Every event is counted: however many a guest emits before its peer looks, the peer is told how many they were. The count comes before the
 //! bit and the bit before the kick, and the receiver takes them in the same order, after it has been kicked and before it enters its guest: no
 //! event is left behind. A bit whose events were taken with an earlier one of them has a count of zero.
+//!
+//! While the mailbox is held ([`crate::pace`]), senders do not kick; the receiver looks again by itself, after it has released it.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use crossvm_core::{Error, ErrorKind, ErrorType, EventId, EventSet, Notifier};
 use heapless::Deque;
@@ -28,6 +30,8 @@ pub struct Mailbox {
     pending: AtomicU64,
     /// How many of each event have come and were not taken. Full counters stay full.
     counts: [AtomicU32; EventId::COUNT],
+    /// Nobody kicks.
+    held: AtomicBool,
     closed: AtomicBool,
     /// The CPU to kick; `None` for a component, which is served by the CPU that notifies.
     cpu: Option<CpuId>,
@@ -52,6 +56,7 @@ impl Mailbox {
         Self {
             pending: AtomicU64::new(0),
             counts: [const { AtomicU32::new(0) }; EventId::COUNT],
+            held: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             cpu,
             input: Mutex::new(Deque::new()),
@@ -90,8 +95,29 @@ impl Mailbox {
         if before & bit == 0
             && let Some(cpu) = self.cpu
         {
-            platform.kick(cpu);
+            // The bit before the look at `held`, as `release` has it the other way round: either the receiver sees the bit, or it is kicked.
+            fence(Ordering::SeqCst);
+            if !self.held.load(Ordering::Relaxed) {
+                platform.kick(cpu);
+            }
         }
+    }
+
+    /// The CPU that is kicked.
+    #[must_use]
+    pub const fn cpu(&self) -> Option<CpuId> {
+        self.cpu
+    }
+
+    /// From now on, events do not kick. The receiver calls [`Mailbox::release`] in a while, whether it is kicked or not.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Events kick again. What has come meanwhile is there to be taken: the receiver calls [`Mailbox::take`] afterwards.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
     /// The receiver is gone: from now on, events for it are refused.
@@ -226,6 +252,59 @@ mod tests {
         assert_eq!(mailbox.take().next(), None);
         Notify::new(mailbox, ids[0], platform).notify().unwrap();
         assert_eq!(platform.kicks().len(), 3, "a new event after the receiver has looked is kicked for again");
+    }
+
+    #[test]
+    fn events_for_a_mailbox_that_is_held_wait_for_its_release() {
+        let platform = Recorder::new();
+        let mailbox = leak(Mailbox::for_vm(CpuId::new(3)));
+        let ids = [0, 63].map(|bit| EventId::new(bit).unwrap());
+        let notify = |id| Notify::new(mailbox, id, platform).notify().unwrap();
+        mailbox.hold();
+        (0..3).for_each(|_| notify(ids[0]));
+        assert_eq!(mailbox.take().collect::<Vec<_>>(), [(ids[0], 3)], "whoever looks meanwhile sees them");
+        ids.into_iter().for_each(notify);
+        assert!(platform.kicks().is_empty());
+        mailbox.release();
+        assert_eq!(mailbox.take().collect::<Vec<_>>(), [(ids[0], 1), (ids[1], 1)]);
+        notify(ids[1]);
+        assert_eq!(platform.kicks(), [CpuId::new(3)]);
+    }
+
+    #[test]
+    fn no_event_is_unseen_however_often_a_mailbox_is_held_and_released() {
+        const ROUNDS: u32 = 5_000;
+        let (mailbox, platform) = (leak(Mailbox::for_vm(CpuId::new(1))), Recorder::new());
+        let id = EventId::new(7).unwrap();
+        let round: &'static AtomicU32 = Box::leak(Box::default());
+        let sender = std::thread::spawn(move || {
+            for number in 1..=ROUNDS {
+                while round.load(Ordering::Acquire) < number {
+                    std::hint::spin_loop();
+                }
+                Notify::new(mailbox, id, platform).notify().unwrap();
+            }
+        });
+        for number in 1..=ROUNDS {
+            platform.forget();
+            mailbox.hold();
+            round.store(number, Ordering::Release);
+            (0..number % 64).for_each(|_| std::hint::spin_loop());
+            // Its time is over. What is not there now must kick.
+            mailbox.release();
+            if mailbox.take().next().is_none() {
+                let start = std::time::Instant::now();
+                // The kick for the event before may be late: then it looks once more than it must.
+                while platform.kicks().is_empty() || {
+                    platform.forget();
+                    mailbox.take().next().is_none()
+                } {
+                    assert!(start.elapsed().as_secs() < 60, "event {number} was not seen");
+                    std::thread::yield_now();
+                }
+            }
+        }
+        sender.join().unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ use core::arch::asm;
 use crossvm_arm::VcpuId;
 use el2_vmm::exit::{El1Registers, SNAPSHOT};
 use el2_vmm::host::HostAddr;
+use el2_vmm::pace::Ticks;
 use el2_vmm::vm::GuestTimer;
 
 use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, TimerAccess, TimerControl, read_register, write_register};
@@ -175,6 +176,25 @@ pub(super) fn stop_timers() {
     unsafe {
         write_register!("cntv_ctl_el0", 0);
         write_register!("cntp_ctl_el0", 0);
+    }
+}
+
+/// Starts this CPU's timer of EL2, which interrupts from `until` on.
+pub(super) fn start_own_timer(until: Ticks) {
+    // SAFETY: nobody but the VMM uses this timer.
+    unsafe {
+        write_register!("cnthp_cval_el2", until.get());
+        write_register!("cnthp_ctl_el2", TimerControl::new().with_enable(true).into_bits());
+        asm!("isb", options(nostack, preserves_flags));
+    }
+}
+
+/// Stops this CPU's timer of EL2.
+pub(super) fn stop_own_timer() {
+    // SAFETY: as above.
+    unsafe {
+        write_register!("cnthp_ctl_el2", 0);
+        asm!("isb", options(nostack, preserves_flags));
     }
 }
 

@@ -5,13 +5,15 @@ use core::sync::atomic::Ordering;
 
 use el2_vmm::config::Place;
 use el2_vmm::exit::spec::Syndrome;
+use el2_vmm::mail::Mailbox;
+use el2_vmm::pace::{Cause, Look, Pace, Ticks};
 use el2_vmm::platform::{Platform, Text};
 use el2_vmm::stats::ExitKind;
 use el2_vmm::vcpu::Vcpu;
 use el2_vmm::vm::{End, Flow, GuestTimer, Next, StopReason, Trap, Vm};
 use spin::Mutex;
 
-use super::hardware::Hardware;
+use super::hardware::{self, Hardware};
 use super::registers::read_register;
 use super::start::{boot, compose};
 use super::system::{Guest, System};
@@ -45,6 +47,9 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
     // VMID 0 stays unused.
     // SAFETY: the tables map the VM's RAM and its dataports.
     unsafe { el1::prepare(tables, u16::from(place.vm) + 1, place.vcpu) };
+    el1::stop_own_timer();
+    let mailbox = system.mailboxes.get(usize::from(place.vm)).filter(|mailbox| mailbox.cpu() == Some(hardware::current_cpu()));
+    let frequency = Ticks::new(read_register!("cntfrq_el0"));
     let mut cpu = Cpu {
         system,
         guest,
@@ -53,6 +58,7 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
         vcpu: Vcpu::new(place.vcpu),
         list_registers: gic::ListRegisters::new(),
         timers: GuestTimer::ALL.map(gic::Timer::new),
+        mail: mailbox.map(|mailbox| (*mailbox, Pace::new(frequency))),
     };
     loop {
         cpu.step();
@@ -65,6 +71,11 @@ fn rest(system: &System) -> ! {
         wait();
         serve_interrupts(system).end();
     }
+}
+
+/// The physical count.
+fn now() -> Ticks {
+    Ticks::new(el1::count())
 }
 
 /// Waits until an interrupt is pending, masked as it is.
@@ -82,6 +93,8 @@ struct Cpu {
     vcpu: Vcpu,
     list_registers: gic::ListRegisters,
     timers: [gic::Timer; GuestTimer::ALL.len()],
+    /// Of the CPU that looks after the VM's mail.
+    mail: Option<(&'static Mailbox, Pace)>,
 }
 
 extern crate alloc;
@@ -93,6 +106,8 @@ struct Active {
     timers: [bool; GuestTimer::ALL.len()],
     /// The list registers': until they are saved.
     maintenance: bool,
+    /// A kick, which is not active any more.
+    kicked: bool,
 }
 
 impl Active {
@@ -133,6 +148,7 @@ impl Cpu {
     }
 
     fn next(&mut self) -> Next {
+        self.look_after_mail();
         let mut vm = self.vm.lock();
         let (next, kicks) = vm.next(&mut self.vcpu);
         let interrupts = vm.interrupts();
@@ -150,10 +166,33 @@ impl Cpu {
         next
     }
 
+    /// Before mail is taken: decides whether events may kick this CPU.
+    fn look_after_mail(&mut self) {
+        if let Some((mailbox, pace)) = &mut self.mail {
+            match pace.look(now()) {
+                Look::Nothing => {}
+                Look::Hold(until) => {
+                    el1::start_own_timer(until);
+                    mailbox.hold();
+                }
+                Look::Release => {
+                    el1::stop_own_timer();
+                    mailbox.release();
+                }
+            }
+        }
+    }
+
     /// Runs the guest until it is left, and serves what it was left for.
     fn enter(&mut self) {
+        if let Some((_, pace)) = &mut self.mail
+            && let Some(until) = pace.entered(now())
+        {
+            el1::start_own_timer(until);
+        }
         // SAFETY: this CPU was prepared for this guest, and reset for this vCPU.
         let left = unsafe { world::run(&mut self.vcpu.registers) };
+        let left_at = now();
         let syndrome = Syndrome::from_bits(read_register!("esr_el2"));
         let trap = match left {
             Left::Synchronous => trap(syndrome),
@@ -162,6 +201,9 @@ impl Cpu {
         };
         self.list_registers.fetch();
         let active = if left == Left::Interrupt { serve_interrupts(self.system) } else { Active::default() };
+        if let Some((_, pace)) = &mut self.mail {
+            pace.left(left_at, if active.kicked { Cause::Kick } else { Cause::Other });
+        }
         for (timer, fired) in self.timers.iter_mut().zip(active.timers) {
             if fired {
                 timer.fired();
@@ -239,11 +281,16 @@ fn serve_interrupts(system: &System) -> Active {
         }
         match intid {
             gic::MAINTENANCE => active.maintenance = true,
-            // The kick has done what it is for: the guest was left.
+            // The kick and the VMM's timer have done what they are for: the guest was left.
             _ => {
                 if intid == system.machine.uart_interrupt {
                     console::receive(system);
                 }
+                if intid == gic::HYPERVISOR_TIMER {
+                    // It asserts until it is stopped. Whether its time has come, the counter tells.
+                    el1::stop_own_timer();
+                }
+                active.kicked |= intid == gic::KICK;
                 interrupt.deactivate();
             }
         }

@@ -20,11 +20,14 @@ use super::hardware;
 const PRIORITY: u32 = 0xa0a0_a0a0;
 
 /// The SGI that makes a CPU leave its guest.
-const KICK: u32 = 0;
+pub(super) const KICK: u32 = 0;
 /// The maintenance interrupt of the list registers: PPI 9 (Arm BSA).
 pub(super) const MAINTENANCE: u32 = 25;
+/// EL2's own timer: PPI 10 (Arm BSA).
+pub(super) const HYPERVISOR_TIMER: u32 = 26;
 /// The private interrupts that each CPU takes, one bit each.
-const PRIVATE: u32 = 1 << KICK | 1 << MAINTENANCE | 1 << GuestTimer::Virtual.intid() | 1 << GuestTimer::Physical.intid();
+const PRIVATE: u32 =
+    1 << KICK | 1 << MAINTENANCE | 1 << HYPERVISOR_TIMER | 1 << GuestTimer::Virtual.intid() | 1 << GuestTimer::Physical.intid();
 
 /// The controller, from [`start`] on.
 static CONTROLLER: Once<Controller> = Once::new();
