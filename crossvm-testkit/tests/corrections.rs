@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Connections, Vm, event, four, installed, vm};
+use common::{Connections, Vm, event, four, installed, msix_capability, vm};
 use crossvm_core::device::{DeviceClass, EventBarSize, Name, Profile};
 use crossvm_core::{
     BarIndex, BarWidth, Config, ConfigAccess, Connection, ConnectionId, CrossVm, Error, ErrorKind, Event, EventSet, ExactId, FrameSize,
@@ -325,7 +325,7 @@ fn c11_only_the_writable_bits_of_configuration_space_change() {
         let mut writable = BTreeMap::from([(0x04, 0x0406u32), (0x10, 0xffff_f000), (0x14, 0xffff_f000), (0x18, 0xffff_e000), (0x3c, 0xff)]);
         if profile == Profile::Extended {
             writable.insert(0x24, 0xffff_f000);
-            writable.insert(msix_capability(&vm, bdf), 0xc000_0000);
+            writable.insert(msix_capability(&vm.pci, bdf), 0xc000_0000);
         }
         for offset in (0..0x1000).step_by(4) {
             let mask = writable.get(&offset).copied().unwrap_or(0);
@@ -338,17 +338,6 @@ fn c11_only_the_writable_bits_of_configuration_space_change() {
             }
         }
     }
-}
-
-/// Offset of the MSI-X capability.
-fn msix_capability(vm: &Vm, bdf: crossvm_core::Bdf) -> u16 {
-    let byte = |offset| vm.pci.read(bdf, ConfigAccess { offset, width: Width::U8 });
-    let mut at = u16::try_from(byte(0x34)).unwrap();
-    while byte(at) != 0x11 {
-        assert_ne!(at, 0, "there is an MSI-X capability");
-        at = u16::try_from(byte(at + 1)).unwrap();
-    }
-    at
 }
 
 #[test]
@@ -484,7 +473,6 @@ fn c16_an_access_that_the_fault_does_not_describe_is_skipped_and_emit_still_emit
     assert_eq!(connections.handle(&mut vm, load), Ok(Outcome::Read(1 << 32)));
 }
 
-/// The width is part of what is compared: a connection with one dataport of 64 bits takes two registers.
 #[test]
 fn dataports_of_64_bits_take_two_registers_and_the_budget_is_three() {
     let page = || FakeDataport::new(1 << 12);

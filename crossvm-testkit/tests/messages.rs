@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::event;
+use common::{event, msix_capability};
 use crossvm_core::device::{Name, Profile};
 use crossvm_core::{
     BarIndex, Bdf, Config, ConfigAccess, Connection, ConnectionId, CrossVm, EventSet, GuestAccess, GuestAddr, Level, Message, Messages,
@@ -25,13 +25,6 @@ const PENDING: u64 = 0x800;
 const ENABLE: u32 = 1 << 31;
 const MASK_ALL: u32 = 1 << 30;
 const BUS_MASTER: u32 = 0x0006;
-
-/// Offset of the MSI-X capability, as a guest finds it.
-fn msix_capability<P: PciSpace>(pci: &P, bdf: Bdf) -> u16 {
-    let byte = |offset| u16::try_from(pci.read(bdf, ConfigAccess { offset, width: Width::U8 })).unwrap();
-    let list = std::iter::successors(Some(byte(0x34)), |at| Some(byte(at + 1)));
-    list.take_while(|at| *at != 0).take(48).find(|at| byte(*at) == 0x11).expect("an MSI-X capability")
-}
 
 /// A connection whose guest uses MSI-X.
 struct World<P: PciSpace> {

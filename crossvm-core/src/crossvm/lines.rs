@@ -63,15 +63,6 @@ impl<B: Backend, D, K, const N: usize> CrossVm<B, D, K, N> {
         }
         line.drive(backend.interrupts())
     }
-
-    /// Drives every line whose controller failed before.
-    pub(super) fn drive_lines(&mut self, backend: &mut B) -> InterruptResult<B> {
-        let mut result = Ok(());
-        for line in self.lines.iter_mut().flatten() {
-            result = result.and(line.drive(backend.interrupts()));
-        }
-        result
-    }
 }
 
 impl Line {

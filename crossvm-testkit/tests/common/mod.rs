@@ -1,7 +1,7 @@
 //! A VM on the fakes with connections, for the tests beside this folder.
 
 use crossvm_core::device::Name;
-use crossvm_core::{Connection, CrossVm, EventId, FrameSize, InterruptMode, Parts, Rights};
+use crossvm_core::{Bdf, ConfigAccess, Connection, CrossVm, EventId, FrameSize, InterruptMode, Parts, PciSpace, Rights, Width};
 use crossvm_pci::{HostBridge, PciBus};
 use crossvm_testkit::{Doorbell, FakeDataport, FakeInterrupts, FakeIrqs, FakeMemory, FakeNotifier, RAM, WINDOW, range};
 
@@ -44,4 +44,12 @@ pub(crate) fn installed() -> (Vm, Connections, Doorbell) {
     let (mut vm, mut connections, doorbell) = (vm(), Connections::new(crossvm_core::Config::default()), Doorbell::default());
     connections.install(&mut vm, four(|event| doorbell.notifier(event))).unwrap();
     (vm, connections, doorbell)
+}
+
+/// Offset of the MSI-X capability, as a guest finds it.
+#[allow(dead_code, reason = "not every test looks for it")]
+pub(crate) fn msix_capability<P: PciSpace>(pci: &P, bdf: Bdf) -> u16 {
+    let byte = |offset| u16::try_from(pci.read(bdf, ConfigAccess { offset, width: Width::U8 })).unwrap();
+    let list = std::iter::successors(Some(byte(0x34)), |at| Some(byte(at + 1)));
+    list.take_while(|at| *at != 0).take(48).find(|at| byte(*at) == 0x11).expect("an MSI-X capability")
 }
