@@ -41,7 +41,7 @@ pub struct Mapping {
 ///
 /// # Contract
 ///
-/// 1. `frames` and `frame_size` give the same answer for as long as the dataport lives.
+/// 1. `frames`, `frame_size` and `fixed_at` give the same answer for as long as the dataport lives.
 /// 2. Frame `i` holds the bytes from `i * frame_size` on; the dataport's true size is the number of frames times their size.
 /// 3. No byte of a frame belongs to anything else than this dataport.
 /// 4. The frames live at least as long as the dataport, and the dataport as long as it is installed.
@@ -59,6 +59,11 @@ pub trait Dataport {
     fn memory_type(&self) -> MemoryType {
         MemoryType::WriteBack
     }
+
+    /// Where the guest has the region for good, on a backend that cannot map at run time; `None`: wherever [`GuestMemory::map`] puts it.
+    fn fixed_at(&self) -> Option<GuestAddr> {
+        None
+    }
 }
 
 impl<T: Dataport + ?Sized> Dataport for &T {
@@ -74,6 +79,10 @@ impl<T: Dataport + ?Sized> Dataport for &T {
 
     fn memory_type(&self) -> MemoryType {
         T::memory_type(self)
+    }
+
+    fn fixed_at(&self) -> Option<GuestAddr> {
+        T::fixed_at(self)
     }
 }
 
@@ -100,6 +109,11 @@ pub trait EventPage {
     fn published(&self, word: usize) {
         let _ = word;
     }
+
+    /// Where the guest has the page for good, on a backend that cannot map at run time; `None`: wherever [`GuestMemory::map`] puts it.
+    fn fixed_at(&self) -> Option<GuestAddr> {
+        None
+    }
 }
 
 /// The guest's address space, as far as connections need it.
@@ -115,6 +129,9 @@ pub trait EventPage {
 ///    it any more. `unmap` is not called for anything else.
 /// 5. The same frame may be mapped at several addresses and in several guests.
 /// 6. `create_event_page` gives a page that satisfies [`EventPage`]; `destroy_event_page` takes back a page that is mapped nowhere.
+/// 7. A backend whose mappings are made when the system is built says where they are: [`Dataport::fixed_at`], [`EventPage::fixed_at`]. There `map`
+///    succeeds for such a region at its address with the rights that it was built with, and fails with
+///    [`OutOfRange`](crate::ErrorKind::OutOfRange) for all else; the guest reaches the region before `map` and after `unmap` as well.
 pub trait GuestMemory: ErrorType {
     /// The backend's handle of a frame.
     type Frame;
@@ -135,7 +152,8 @@ pub trait GuestMemory: ErrorType {
     ///
     /// # Errors
     /// By kind: [`Overlap`](crate::ErrorKind::Overlap), [`Misaligned`](crate::ErrorKind::Misaligned),
-    /// [`Exhausted`](crate::ErrorKind::Exhausted) (no table, slot or capability left), or what the hypervisor reports.
+    /// [`Exhausted`](crate::ErrorKind::Exhausted) (no table, slot or capability left), [`OutOfRange`](crate::ErrorKind::OutOfRange) (clause 7), or
+    /// what the hypervisor reports.
     fn map(&mut self, at: GuestAddr, frames: &[Self::Frame], mapping: Mapping) -> Result<(), Self::Error>;
 
     /// Unmaps what one [`GuestMemory::map`] mapped.

@@ -101,6 +101,8 @@ pub struct Bar {
     pub width: BarWidth,
     /// Whether reads have no side effects.
     pub prefetchable: bool,
+    /// The only address at which it is decoded, for memory that the hypervisor has mapped for good; `None`: wherever the guest puts it.
+    pub fixed: Option<GuestAddr>,
 }
 
 /// Class code of a function.
@@ -230,10 +232,12 @@ pub struct MsixControl {
 /// # Contract
 ///
 /// 1. `insert` gives each BAR an address in one of the [`windows`](PciSpace::windows), aligned to its size, that overlaps no other BAR, and
-///    turns memory decode on: this is the function's power-on state. A failed `insert` changes nothing.
+///    turns memory decode on: this is the function's power-on state. A BAR with a [`fixed`](Bar::fixed) address gets that one. A failed `insert`
+///    changes nothing.
 /// 2. `decoded` is a function of the addresses and decode bits of all functions alone, not of the order in which they got them:
 ///    a BAR is decoded where memory decode is on, all of it lies inside one window, and no other BAR that is decoded before it, in the
-///    order of BDF and BAR number, overlaps it.
+///    order of BDF and BAR number, overlaps it. One with a fixed address is decoded there or nowhere; its register takes any address that a
+///    guest writes all the same, as guests write all ones to learn its size.
 /// 3. A write returns an effect exactly where it changed a BAR's address, the command register or the message control of MSI-X. One write
 ///    changes at most one.
 /// 4. An absent function reads all ones, and ignores writes. Where function 0 of a device number that others share is absent, a bus may answer for it
@@ -250,7 +254,8 @@ pub trait PciSpace: ErrorType {
     ///
     /// # Errors
     /// [`Exhausted`](crate::ErrorKind::Exhausted) where no number or no address space is left,
-    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) where the description makes no sense.
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) where the description makes no sense or a fixed address cannot be decoded,
+    /// [`Overlap`](crate::ErrorKind::Overlap) where a fixed address is taken.
     fn insert(&mut self, function: Function) -> Result<Bdf, Self::Error>;
 
     /// Removes a function.

@@ -98,7 +98,7 @@ impl<const F: usize> PciBus<F> {
     /// Where a BAR is decoded, given those before it.
     fn decodable(&self, bdf: Bdf, bar: BarIndex) -> Option<GuestAddr> {
         let state = self.get(bdf)?;
-        let range = state.range(bar).filter(|_| state.command.memory_decode)?;
+        let range = state.range(bar).filter(|range| state.command.memory_decode && state.may_decode(bar, range.start()))?;
         let in_window = self.windows.iter().any(|window| window.covers(range));
         let hides = |other: &GuestRange| other.overlaps(range);
         let hidden = || {

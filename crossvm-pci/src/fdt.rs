@@ -84,7 +84,8 @@ impl From<Cam> for ConfigRegion {
 /// Writes the node of the bridge into the node that is open in `fdt`, whose `#address-cells` and `#size-cells` must be 2.
 ///
 /// Tells the guest the region of configuration space, the windows, the line of every device number that is wired, and where messages go, if
-/// anywhere.
+/// anywhere. Where BARs are fixed, it says `linux,pci-probe-only`, so that Linux keeps their addresses; Linux before 6.11 wants the same property
+/// with the value 1 in `/chosen`, which is the VMM's to write ([`PciBus::has_fixed_bars`]).
 ///
 /// # Errors
 /// What the writer reports.
@@ -107,6 +108,9 @@ pub fn bridge_node<const F: usize>(
     fdt.property_array_u32("bus-range", &[0, u32::from(region.buses()).saturating_sub(1)])?;
     fdt.property_array_u64("reg", &[range.start().get(), range.size()])?;
     fdt.property_null("dma-coherent")?;
+    if bus.has_fixed_bars() {
+        fdt.property_u32("linux,pci-probe-only", 1)?;
+    }
     if let Some(MessageController { phandle }) = messages {
         // Every requester id, as it is.
         fdt.property_array_u32("msi-map", &[0, phandle, 0, 0x1_0000])?;

@@ -85,6 +85,12 @@ impl FunctionState {
         GuestRange::new(at, self.description.bars.get(bar.get()).copied().flatten()?.size.bytes())
     }
 
+    /// Whether a BAR can be decoded at `at`: a fixed one in its own place only.
+    pub(crate) fn may_decode(&self, bar: BarIndex, at: GuestAddr) -> bool {
+        let described = self.description.bars.get(bar.get()).copied().flatten();
+        described.is_some_and(|described| described.fixed.is_none_or(|fixed| fixed == at))
+    }
+
     fn range_in(&self, addresses: &[u32; 6], bar: BarIndex) -> Option<GuestRange> {
         let described = self.description.bars.get(bar.get()).copied().flatten()?;
         GuestRange::new(self.address_in(addresses, bar), described.size.bytes())

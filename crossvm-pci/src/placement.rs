@@ -1,6 +1,6 @@
 //! Where new BARs go.
 
-use crossvm_core::{BarIndex, BarWidth, FrameSize, Function, GuestAddr, GuestRange};
+use crossvm_core::{Bar, BarIndex, BarWidth, FrameSize, Function, GuestAddr, GuestRange};
 use heapless::Vec;
 
 use crate::{PciBus, PciError};
@@ -9,13 +9,15 @@ use crate::{PciBus, PciError};
 const GIB_4: u64 = 1 << 32;
 
 impl<const F: usize> PciBus<F> {
-    /// Addresses for a new function's BARs: aligned, and clear of where any BAR is now or was at power-on. BARs of 64 bits go above 4 GiB as
-    /// long as there is room.
+    /// Addresses for a new function's BARs: aligned, and clear of where any BAR is now or was at power-on. Fixed ones come first, so that the
+    /// others keep clear of them. BARs of 64 bits go above 4 GiB as long as there is room.
     pub(crate) fn first_addresses(&self, function: &Function) -> Result<[GuestAddr; 6], PciError> {
         let mut addresses = [GuestAddr::default(); 6];
         let mut placed: Vec<GuestRange, 6> = Vec::new();
-        for (index, address) in BarIndex::ALL.into_iter().zip(&mut addresses) {
-            let Some(bar) = function.bars.get(index.get()).copied().flatten() else { continue };
+        let described = |index: BarIndex| Some((index, function.bars.get(index.get()).copied().flatten()?));
+        let bars = BarIndex::ALL.into_iter().filter_map(described);
+        let is_fixed = |(_, bar): &(BarIndex, Bar)| bar.fixed.is_some();
+        for (index, bar) in bars.clone().filter(is_fixed).chain(bars.filter(|bar| !is_fixed(bar))) {
             let taken = || {
                 let others = self.functions.iter().flatten();
                 let theirs =
@@ -24,8 +26,21 @@ impl<const F: usize> PciBus<F> {
             };
             let high = self.windows.iter().filter(|_| bar.width == BarWidth::Bits64).filter_map(|window| above_4_gib(*window));
             let low = self.windows.iter().filter_map(|window| below_4_gib(*window));
-            let range = high.chain(low).find_map(|window| highest_free(window, bar.size, taken)).ok_or(PciError::NoAddress(index))?;
-            *address = range.start();
+            let mut places = high.chain(low);
+            let range = match bar.fixed {
+                Some(at) => {
+                    let range = GuestRange::new(at, bar.size.bytes()).filter(|_| at.is_aligned(bar.size.bytes()));
+                    let range = range.filter(|range| places.any(|place| place.covers(*range))).ok_or(PciError::BadAddress(index, at))?;
+                    if taken().any(|other| other.overlaps(range)) {
+                        return Err(PciError::AddressTaken(index, at));
+                    }
+                    range
+                }
+                None => places.find_map(|place| highest_free(place, bar.size, taken)).ok_or(PciError::NoAddress(index))?,
+            };
+            if let Some(address) = addresses.get_mut(index.get()) {
+                *address = range.start();
+            }
             // Six places for at most six BARs.
             let _ = placed.push(range);
         }

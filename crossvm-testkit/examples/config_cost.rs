@@ -71,8 +71,13 @@ fn all_are_hidden(bus: &mut Bus, bdf: Bdf) {
 
 fn main() {
     let mut bus = Bus::new(HostBridge::default(), range(WINDOW));
-    let bar = Some(Bar { size: FrameSize::KIB_4, width: BarWidth::Bits32, prefetchable: true });
-    let large = Some(Bar { size: FrameSize::from_bytes(1 << 24).expect("a power of two"), width: BarWidth::Bits32, prefetchable: true });
+    let bar = Some(Bar { size: FrameSize::KIB_4, width: BarWidth::Bits32, prefetchable: true, fixed: None });
+    let large = Some(Bar {
+        size: FrameSize::from_bytes(1 << 24).expect("a power of two"),
+        width: BarWidth::Bits32,
+        prefetchable: true,
+        fixed: None,
+    });
     let mut functions = Vec::new();
     for number in 0..CONNECTIONS {
         let function = Function {

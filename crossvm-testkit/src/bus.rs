@@ -116,6 +116,14 @@ fn highest_free((first, last): (u64, u64), size: u64, taken: &[GuestRange]) -> O
     }
 }
 
+/// The place at `at`, if a BAR can be there.
+fn fixed_place(places: &[(u64, u64)], at: GuestAddr, size: u64, taken: &[GuestRange]) -> Result<GuestRange, BusError> {
+    let range = GuestRange::new(at, size)
+        .filter(|range| at.get() & (size - 1) == 0 && places.iter().any(|(first, last)| *first <= at.get() && range.last().get() <= *last));
+    let range = range.ok_or(BusError(ErrorKind::OutOfRange))?;
+    if taken.iter().any(|other| other.overlaps(range)) { Err(BusError(ErrorKind::Overlap)) } else { Ok(range) }
+}
+
 /// What no function can be: a BAR in the upper half of another or out of its reach, a table of MSI-X outside of its BAR.
 fn nonsense(function: &Function) -> bool {
     let wide = |index: usize| function.bars.get(index).copied().flatten().is_some_and(|bar| bar.width == BarWidth::Bits64);
@@ -235,13 +243,21 @@ impl PciSpace for FakeBus {
             }
         }
         let mut addresses = [None; 6];
-        for (bar, address) in function.bars.iter().zip(&mut addresses) {
-            let Some(bar) = bar else { continue };
-            let places = self.places(bar.width);
-            let range = places.into_iter().find_map(|place| highest_free(place, bar.size.bytes(), &taken));
-            let range = range.ok_or(BusError(ErrorKind::Exhausted))?;
-            taken.push(range);
-            *address = Some(range.start().get());
+        // Fixed BARs first.
+        for fixed in [true, false] {
+            for (bar, address) in function.bars.iter().zip(&mut addresses) {
+                let Some(bar) = bar.filter(|bar| bar.fixed.is_some() == fixed) else { continue };
+                let places = self.places(bar.width);
+                let range = match bar.fixed {
+                    Some(at) => fixed_place(&places, at, bar.size.bytes(), &taken)?,
+                    None => {
+                        let range = places.into_iter().find_map(|place| highest_free(place, bar.size.bytes(), &taken));
+                        range.ok_or(BusError(ErrorKind::Exhausted))?
+                    }
+                };
+                taken.push(range);
+                *address = Some(range.start().get());
+            }
         }
         self.functions.insert(bdf, Bytes::new(&function, &addresses));
         Ok(bdf)
@@ -285,6 +301,7 @@ impl PciSpace for FakeBus {
             for index in BarIndex::ALL {
                 let range = Bytes::range(&bytes.now, &bytes.function, index).filter(|range| {
                     bytes.command().memory_decode
+                        && bytes.function.bars[index.get()].and_then(|bar| bar.fixed).is_none_or(|fixed| fixed == range.start())
                         && self.windows.iter().any(|window| window.covers(*range))
                         && !decoded.iter().any(|taken| taken.overlaps(*range))
                 });

@@ -46,6 +46,7 @@ impl FakeFrame {
 pub struct FakeDataport {
     frames: Arc<[FakeFrame]>,
     size: FrameSize,
+    fixed: Option<GuestAddr>,
 }
 
 impl FakeDataport {
@@ -58,7 +59,13 @@ impl FakeDataport {
     /// A dataport of `count` frames of `size`.
     #[must_use]
     pub fn of_frames(size: FrameSize, count: u64) -> Self {
-        Self { frames: (0..count).map(|_| FakeFrame::new(size)).collect(), size }
+        Self { frames: (0..count).map(|_| FakeFrame::new(size)).collect(), size, fixed: None }
+    }
+
+    /// The same memory for a guest that has it at `at` for good.
+    #[must_use]
+    pub fn fixed(&self, at: GuestAddr) -> Self {
+        Self { fixed: Some(at), ..self.clone() }
     }
 
     /// The `length` bytes at `offset`, as a native component reads them.
@@ -98,6 +105,10 @@ impl Dataport for FakeDataport {
     fn frames(&self) -> &[FakeFrame] {
         &self.frames
     }
+
+    fn fixed_at(&self) -> Option<GuestAddr> {
+        self.fixed
+    }
 }
 
 /// An event page in this process's memory, on a machine without coherent caches: the guest sees a word as it was when it was last published.
@@ -107,6 +118,7 @@ pub struct FakePage {
     words: FakeFrame,
     /// What the guest sees.
     frame: FakeFrame,
+    fixed: Option<GuestAddr>,
 }
 
 impl EventPage for FakePage {
@@ -122,6 +134,10 @@ impl EventPage for FakePage {
 
     fn published(&self, word: usize) {
         self.frame.0[word].store(self.words.0[word].load(Ordering::Acquire), Ordering::Release);
+    }
+
+    fn fixed_at(&self) -> Option<GuestAddr> {
+        self.fixed
     }
 }
 
@@ -143,6 +159,8 @@ pub struct FakeMemory {
     /// What each call of `map` mapped: `unmap` must name the same.
     ranges: Vec<GuestRange>,
     event_pages: usize,
+    /// Where the next event pages are for good, the last one first.
+    fixed_pages: Vec<GuestAddr>,
 }
 
 impl FakeMemory {
@@ -150,6 +168,13 @@ impl FakeMemory {
     #[must_use]
     pub fn new(ram: impl IntoIterator<Item = GuestRange>) -> Self {
         Self { ram: ram.into_iter().collect(), ..Self::default() }
+    }
+
+    /// With event pages that are at these addresses for good, the last one taken first. Further ones go wherever they are mapped.
+    #[must_use]
+    pub fn with_fixed_pages(mut self, pages: impl IntoIterator<Item = GuestAddr>) -> Self {
+        self.fixed_pages.extend(pages);
+        self
     }
 
     /// What is mapped, lowest address first.
@@ -256,13 +281,14 @@ impl GuestMemory for FakeMemory {
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<FakePage, ErrorKind> {
         self.event_pages += 1;
-        Ok(FakePage { words: FakeFrame::new(size), frame: FakeFrame::new(size) })
+        Ok(FakePage { words: FakeFrame::new(size), frame: FakeFrame::new(size), fixed: self.fixed_pages.pop() })
     }
 
     fn destroy_event_page(&mut self, page: FakePage) {
         let mapped = self.mapped.values().any(|(frame, _)| frame.is(&page.frame));
         assert!(!mapped, "destroyed an event page that is mapped");
         self.event_pages -= 1;
+        self.fixed_pages.extend(page.fixed);
     }
 }
 

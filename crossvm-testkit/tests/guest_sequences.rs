@@ -204,7 +204,7 @@ fn function_of(vm: &Vm, connections: &Connections, id: ConnectionId) -> crossvm_
     let mut bars = [None; 6];
     for bar in &status.bars {
         let prefetchable = bar.bar != BarIndex::ALL[5];
-        bars[bar.bar.get()] = Some(crossvm_core::Bar { size: bar.size, width: crossvm_core::BarWidth::Bits32, prefetchable });
+        bars[bar.bar.get()] = Some(crossvm_core::Bar { size: bar.size, width: crossvm_core::BarWidth::Bits32, prefetchable, fixed: None });
     }
     assert_eq!(vm.pci.read(status.bdf, ConfigAccess { offset: 0, width: Width::U32 }), 0xa111_1af4);
     // "xvm1", version 1, ACK and MSI-X, and the true sizes of the dataports.

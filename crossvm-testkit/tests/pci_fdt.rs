@@ -72,6 +72,19 @@ fn a_window_across_4_gib_is_two() {
     assert_eq!((at(0), at(1)), (Some(0xffff_f000), Some(0x1_bfff_f000)));
 }
 
+/// Linux would move every BAR otherwise.
+#[test]
+fn a_guest_is_told_to_leave_fixed_addresses() {
+    let ecam = Ecam::new(GuestAddr::new(0x3f00_0000), 1).unwrap();
+    let mut bus = bus::<4>();
+    let mut fixed = bar(BarWidth::Bits32, 1 << 20);
+    bus.insert(function(32, [fixed, None, None, None, None, None])).unwrap();
+    assert_eq!((bus.has_fixed_bars(), cells(&tree(&bus, ecam, None), "/pcie@3f000000", "linux,pci-probe-only")), (false, None));
+    fixed.as_mut().unwrap().fixed = Some(range(WINDOW).start());
+    bus.insert(function(33, [fixed, None, None, None, None, None])).unwrap();
+    assert_eq!((bus.has_fixed_bars(), cells(&tree(&bus, ecam, None), "/pcie@3f000000", "linux,pci-probe-only")), (true, Some(vec![1])));
+}
+
 #[test]
 fn wired_device_numbers_are_in_the_interrupt_map() {
     let mut bus = bus::<4>();

@@ -3,7 +3,8 @@
 mod pci_common;
 
 use crossvm_core::{
-    Bar, BarIndex, BarWidth, Bdf, ClassCode, ConfigAccess, Error, FrameSize, Function, InterruptStatus, Irq, MsixTable, PciSpace, Width,
+    Bar, BarIndex, BarWidth, Bdf, ClassCode, ConfigAccess, Error, FrameSize, Function, GuestAddr, InterruptStatus, Irq, MsixTable,
+    PciSpace, Width,
 };
 use crossvm_pci::PciBus;
 use crossvm_testkit::{FakeBus, WINDOW, range, strategy};
@@ -15,7 +16,13 @@ type Bus = PciBus<64>;
 fn bar() -> impl Strategy<Value = Option<Bar>> {
     let size = (12u32..24).prop_map(|exponent| FrameSize::from_bytes(1 << exponent).unwrap());
     let width = prop::sample::select(vec![BarWidth::Bits32, BarWidth::Bits64]);
-    prop::option::of((size, width, any::<bool>()).prop_map(|(size, width, prefetchable)| Bar { size, width, prefetchable }))
+    let fixed = prop_oneof![5 => Just(None), 1 => (0u64..16).prop_map(|place| Some(GuestAddr::new(WINDOW.0 + (place << 20))))];
+    prop::option::of((size, width, any::<bool>(), fixed).prop_map(|(size, width, prefetchable, fixed)| Bar {
+        size,
+        width,
+        prefetchable,
+        fixed,
+    }))
 }
 
 /// MSI-X in a BAR that is there, mostly, and of any size.

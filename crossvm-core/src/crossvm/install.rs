@@ -8,7 +8,7 @@ use super::{
     Removed, Slot,
 };
 use crate::device::{self, DataportBar, MAX_DATAPORTS, MESSAGE_BAR, MessageTable};
-use crate::{BarIndex, BarWidth, Dataport, Event, FrameSize, GuestMemory, PciSpace};
+use crate::{BarIndex, BarWidth, Dataport, Event, EventPage, FrameSize, GuestMemory, PciSpace};
 
 /// Largest BAR of 32 bits.
 const LARGEST_BAR: u64 = 1 << 31;
@@ -102,7 +102,7 @@ where
         let sizes = regions.iter().map(|region| (true_size(&region.dataport), region.rights));
         EventRegisters(&page).describe(self.config.profile, &connection.name, sizes);
         let irq = self.lines.get(line).and_then(Option::as_ref).map(|line| line.irq);
-        let function = device::function(self.config, irq, regions.iter().map(Region::shown));
+        let function = device::function(self.config, irq, page.fixed_at(), regions.iter().map(Region::shown));
         let bdf = match backend.pci().insert(function) {
             Ok(bdf) => bdf,
             Err(error) => {
@@ -246,7 +246,13 @@ fn regions<D: Dataport>(dataports: Vec<DataportEnd<D>, MAX_DATAPORTS>) -> Result
 impl<D: Dataport> Region<D> {
     /// What the guest is told of it.
     fn shown(&self) -> DataportBar {
-        DataportBar { bar: self.bar, width: self.width, size: self.bar_size, true_size: true_size(&self.dataport) }
+        DataportBar {
+            bar: self.bar,
+            width: self.width,
+            size: self.bar_size,
+            true_size: true_size(&self.dataport),
+            fixed: self.dataport.fixed_at(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub use name::Name;
 pub(crate) use registers::EventRegisters;
 pub use registers::{Profile, RegisterWrite};
 
-use crate::{Bar, BarIndex, BarWidth, ClassCode, Config, FrameSize, Function, Irq, MAX_VENDOR_DWORDS, MsixTable};
+use crate::{Bar, BarIndex, BarWidth, ClassCode, Config, FrameSize, Function, GuestAddr, Irq, MAX_VENDOR_DWORDS, MsixTable};
 
 /// Most dataports of one connection. Six BARs: the event registers, the dataports, one that reads as zero (where reference drivers stop
 /// looking), and one for the extended profile's MSI-X. A dataport behind 64 bits counts as two.
@@ -72,26 +72,33 @@ pub(crate) struct DataportBar {
     pub(crate) size: FrameSize,
     /// True size of the dataport in bytes.
     pub(crate) true_size: u64,
+    /// Where it is for good, if it is.
+    pub(crate) fixed: Option<GuestAddr>,
 }
 
 /// The BAR behind MSI-X.
 pub(crate) const MESSAGE_BAR: BarIndex = spec::MESSAGE_BAR;
 
-/// The PCI function of a connection.
-pub(crate) fn function(config: Config, irq: Option<Irq>, dataports: impl Iterator<Item = DataportBar> + Clone) -> Function {
+/// The PCI function of a connection whose event registers are at `events_at` for good, if they are.
+pub(crate) fn function(
+    config: Config,
+    irq: Option<Irq>,
+    events_at: Option<GuestAddr>,
+    dataports: impl Iterator<Item = DataportBar> + Clone,
+) -> Function {
     let mut bars = [None; 6];
     let mut place = |index: BarIndex, bar| {
         if let Some(slot) = bars.get_mut(index.get()) {
             *slot = Some(bar);
         }
     };
-    place(BarIndex::ALL[0], Bar { size: config.event_bar.size(), width: BarWidth::Bits32, prefetchable: true });
+    place(BarIndex::ALL[0], Bar { size: config.event_bar.size(), width: BarWidth::Bits32, prefetchable: true, fixed: events_at });
     for dataport in dataports.clone() {
-        place(dataport.bar, Bar { size: dataport.size, width: dataport.width, prefetchable: true });
+        place(dataport.bar, Bar { size: dataport.size, width: dataport.width, prefetchable: true, fixed: dataport.fixed });
     }
     let has_messages = config.has_messages();
     if has_messages {
-        place(MESSAGE_BAR, Bar { size: FrameSize::KIB_4, width: BarWidth::Bits32, prefetchable: false });
+        place(MESSAGE_BAR, Bar { size: FrameSize::KIB_4, width: BarWidth::Bits32, prefetchable: false, fixed: None });
     }
     Function {
         vendor: spec::VENDOR_ID,

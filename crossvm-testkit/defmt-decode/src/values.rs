@@ -93,7 +93,7 @@ fn memory() {
 }
 
 fn pci() {
-    let bar = Bar { size: FrameSize::KIB_64, width: BarWidth::Bits64, prefetchable: true };
+    let bar = Bar { size: FrameSize::KIB_64, width: BarWidth::Bits64, prefetchable: true, fixed: None };
     let class = ClassCode { base: 5, sub: 0, interface: 0x10 };
     let table = MsixTable { vectors: 1, table: (BarIndex::ALL[5], 0), pending: (BarIndex::ALL[5], 2048) };
     show(&bdf());

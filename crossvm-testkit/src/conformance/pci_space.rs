@@ -1,7 +1,7 @@
 //! The clauses of [`PciSpace`].
 
 use crossvm_core::{
-    Bar, BarIndex, BarWidth, Bdf, ClassCode, ConfigAccess, ConfigEffect, Error, ErrorKind, FrameSize, Function, GuestRange,
+    Bar, BarIndex, BarWidth, Bdf, ClassCode, ConfigAccess, ConfigEffect, Error, ErrorKind, FrameSize, Function, GuestAddr, GuestRange,
     InterruptStatus, Irq, MsixControl, MsixTable, PciSpace, Width,
 };
 
@@ -12,6 +12,8 @@ pub fn all<P: PciSpace>(make: impl Fn() -> P) {
     clause_2_decoding_does_not_depend_on_history(&mut make());
     clause_2_only_whole_bars_inside_a_window_are_decoded(&mut make());
     clause_1_what_cannot_be_is_refused(&mut make());
+    clause_1_a_fixed_address_is_given_or_refused(&mut make());
+    clause_2_a_fixed_bar_is_decoded_in_its_place_only(&mut make());
     clause_3_effects_are_exact(&mut make());
     clause_3_message_control_has_an_effect(&mut make());
     clause_4_absent_functions_read_all_ones(&mut make());
@@ -39,7 +41,7 @@ fn half(offset: u16) -> ConfigAccess {
 
 /// A function with BARs of 4 KiB and 1 MiB.
 fn function(irq: u32) -> Function {
-    let bar = |size| Some(Bar { size, width: BarWidth::Bits32, prefetchable: true });
+    let bar = |size| Some(Bar { size, width: BarWidth::Bits32, prefetchable: true, fixed: None });
     let mib = FrameSize::from_bytes(1 << 20).expect("a power of two");
     Function {
         vendor: 0x1af4,
@@ -102,7 +104,12 @@ pub fn clause_1_a_failed_insert_changes_nothing<P: PciSpace>(space: &mut P) {
     let first = space.insert(function(32)).expect("room for a function");
     let before = decoded(space, first);
     let mut huge = function(33);
-    huge.bars[1] = Some(Bar { size: FrameSize::from_bytes(1 << 40).expect("a power of two"), width: BarWidth::Bits32, prefetchable: true });
+    huge.bars[1] = Some(Bar {
+        size: FrameSize::from_bytes(1 << 40).expect("a power of two"),
+        width: BarWidth::Bits32,
+        prefetchable: true,
+        fixed: None,
+    });
     assert_eq!(
         space.insert(huge).map_err(|error| error.kind()),
         Err(ErrorKind::OutOfRange),
@@ -115,7 +122,7 @@ pub fn clause_1_a_failed_insert_changes_nothing<P: PciSpace>(space: &mut P) {
 
 /// Clause 1.
 pub fn clause_1_what_cannot_be_is_refused<P: PciSpace>(space: &mut P) {
-    let bar = |width| Some(Bar { size: FrameSize::KIB_4, width, prefetchable: true });
+    let bar = |width| Some(Bar { size: FrameSize::KIB_4, width, prefetchable: true, fixed: None });
     let (bar0, bar2) = (BarIndex::ALL[0], BarIndex::ALL[2]);
     let with_bars = |bars| Function { bars, ..function(32) };
     let with_table = |vectors, table, pending| Function { msix: Some(MsixTable { vectors, table, pending }), ..function(32) };
@@ -167,6 +174,59 @@ pub fn clause_2_only_whole_bars_inside_a_window_are_decoded<P: PciSpace>(space: 
     space.write(bdf, dword(BAR0 + 4), u32::MAX);
     assert_eq!(space.read(bdf, dword(BAR0 + 4)) & !0xf, 0xfff0_0000, "clause 2: sizing");
     assert_eq!(space.decoded(bdf, BarIndex::ALL[1]), None, "clause 2: not decoded while it is sized");
+}
+
+/// The first function's second BAR, fixed.
+fn with_fixed(irq: u32, at: GuestAddr) -> Function {
+    let mut function = function(irq);
+    function.bars[1].as_mut().expect("it has two").fixed = Some(at);
+    function
+}
+
+/// Clause 1.
+pub fn clause_1_a_fixed_address_is_given_or_refused<P: PciSpace>(space: &mut P) {
+    let window = space.windows()[0];
+    let mib = 1u64 << 20;
+    // In the middle, and at the top, where the next address would be given.
+    let top = GuestAddr::new((window.last().get() - (mib - 1)) & !(mib - 1));
+    let middle = GuestAddr::new(window.start().get().next_multiple_of(mib) + 3 * mib);
+    for (irq, at) in [(32, top), (33, middle)] {
+        let bdf = space.insert(with_fixed(irq, at)).expect("a free place");
+        assert_eq!(space.decoded(bdf, BarIndex::ALL[1]), Some(at), "clause 1: its fixed address");
+        assert!(space.decoded(bdf, BarIndex::ALL[0]).is_some(), "clause 1: the other BAR keeps clear of it");
+    }
+    let beyond = GuestAddr::new((window.last().get() + 1).next_multiple_of(mib));
+    let askew = GuestAddr::new(middle.get() + 2 * mib + 4096);
+    for (at, kind) in
+        [(top, ErrorKind::Overlap), (middle, ErrorKind::Overlap), (beyond, ErrorKind::OutOfRange), (askew, ErrorKind::OutOfRange)]
+    {
+        let before = space.read(Bdf::new(0, 3, 0).expect("a number"), dword(0));
+        assert_eq!(space.insert(with_fixed(34, at)).map_err(|error| error.kind()), Err(kind), "clause 1: at {at}");
+        assert_eq!(space.read(Bdf::new(0, 3, 0).expect("a number"), dword(0)), before, "clause 1: a failed insert changes nothing");
+    }
+}
+
+/// Clause 2.
+pub fn clause_2_a_fixed_bar_is_decoded_in_its_place_only<P: PciSpace>(space: &mut P) {
+    let window = space.windows()[0];
+    let mib = 1u64 << 20;
+    let at = GuestAddr::new(window.start().get().next_multiple_of(mib) + mib);
+    let bdf = space.insert(with_fixed(32, at)).expect("a free place");
+    let bar = BarIndex::ALL[1];
+    space.write(bdf, dword(BAR0 + 4), u32::MAX);
+    assert_eq!(address(space, bdf, 1), 0xfff0_0000, "clause 2: a guest learns the size");
+    let place = u32::try_from(at.get()).expect("a window below 4 GiB");
+    space.write(bdf, dword(BAR0 + 4), place + (1 << 20));
+    assert_eq!(address(space, bdf, 1), place + (1 << 20), "clause 2: the register takes what is written");
+    assert_eq!(space.decoded(bdf, bar), None, "clause 2: and nothing is decoded there");
+    // Its place stays its own while it is away.
+    let other = space.insert(function(33)).expect("room");
+    assert!(decoded(space, other).iter().all(|range| !range.contains(at)), "clause 1: the place of a fixed BAR is not given away");
+    space.write(bdf, dword(BAR0 + 4), place);
+    assert_eq!(space.decoded(bdf, bar), Some(at), "clause 2: back in its place");
+    space.write(bdf, dword(BAR0 + 4), u32::MAX);
+    space.reset(bdf);
+    assert_eq!(space.decoded(bdf, bar), Some(at), "clause 6");
 }
 
 /// Clause 3.

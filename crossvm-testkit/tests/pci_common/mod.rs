@@ -21,7 +21,7 @@ pub(crate) fn size(bytes: u64) -> FrameSize {
 }
 
 pub(crate) fn bar(width: BarWidth, bytes: u64) -> Option<Bar> {
-    Some(Bar { size: size(bytes), width, prefetchable: true })
+    Some(Bar { size: size(bytes), width, prefetchable: true, fixed: None })
 }
 
 /// A connection's function with these BARs.
