@@ -16,6 +16,11 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | what is asked of the kernel | [`kernel`] |
+//! | memory that is shared: `Dataport` | [`frame`] |
+//! | signals to peers: `Notifier` | [`notification`] |
+//! | signals of peers, and the VMM's own beside them | [`badge`] |
+//! | the guest's address space with its event pages: `GuestMemory` | [`vspace`] |
+//! | where capability slots and kernel objects come from | [`objects`] |
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -23,4 +28,15 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
 )]
 
+pub mod badge;
+pub mod frame;
 pub mod kernel;
+pub mod notification;
+pub mod objects;
+pub mod vspace;
+
+pub use badge::BadgeSet;
+pub use frame::{Frame, FrameDataport, FrameKind};
+pub use notification::NotificationNotifier;
+pub use objects::{ObjectPool, Objects};
+pub use vspace::{OwnSpace, VSpace, WindowSpace};
