@@ -107,6 +107,13 @@ pub trait Kernel {
     /// [`Code::InvalidCapability`] for what is no table of a space of that kind.
     fn unmap_table(&self, table: CPtr, bits: u8, space: Space) -> Result<(), KernelError>;
 
+    /// Gives the root of a new address space an identifier from a pool (`seL4_ARM_ASIDPool_Assign`, `seL4_X86_ASIDPool_Assign`): until then nothing
+    /// can be mapped, nor can the capability be copied.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCapability`] for what is no root, or has an identifier.
+    fn assign_asid(&self, pool: CPtr, root: CPtr) -> Result<(), KernelError>;
+
     /// Waits for a message: a fault of a thread, or a signal of the notification that is bound to the caller (`seL4_Recv`).
     fn receive(&self, endpoint: CPtr) -> Received;
 
@@ -172,6 +179,10 @@ impl<K: Kernel + ?Sized> Kernel for &K {
 
     fn unmap_table(&self, table: CPtr, bits: u8, space: Space) -> Result<(), KernelError> {
         K::unmap_table(self, table, bits, space)
+    }
+
+    fn assign_asid(&self, pool: CPtr, root: CPtr) -> Result<(), KernelError> {
+        K::assign_asid(self, pool, root)
     }
 
     fn receive(&self, endpoint: CPtr) -> Received {
