@@ -21,6 +21,7 @@
 //! | signals of peers, and the VMM's own beside them | [`badge`] |
 //! | the guest's address space with its event pages: `GuestMemory` | [`vspace`] |
 //! | where capability slots and kernel objects come from | [`objects`] |
+//! | an installed libsel4 | `libsel4` (feature `libsel4`, on targets without an operating system) |
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -31,6 +32,9 @@
 pub mod badge;
 pub mod frame;
 pub mod kernel;
+#[cfg(all(feature = "libsel4", target_os = "none"))]
+#[allow(unsafe_code)]
+pub mod libsel4;
 pub mod notification;
 pub mod objects;
 pub mod vspace;

@@ -3,7 +3,7 @@
 use super::Badge;
 
 /// Words of a message that are kept: more than any fault has.
-pub const MESSAGE_WORDS: usize = 24;
+pub const MESSAGE_WORDS: usize = 32;
 
 /// What a message is: for a fault its kind. The numbers differ between kernels, so an implementation of the kernel's trait translates them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

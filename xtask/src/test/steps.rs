@@ -16,9 +16,9 @@ use crate::workspace::Workspace;
 use crate::{modules, verify};
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 4] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-manifest"];
-/// Their features that need one.
-const HOSTED: [&str; 3] = ["default", "drawing", "toml"];
+const NO_STD: [&str; 5] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-manifest"];
+/// Their features that need one, or an installed seL4 (`libsel4`).
+const HOSTED: [&str; 4] = ["default", "drawing", "libsel4", "toml"];
 
 /// The package, and its profile, that link only where no panic can be reached.
 const PANIC_FREE: &str = "panic-free";
