@@ -4,14 +4,15 @@ use core::fmt;
 
 use crate::spec::{FIRST_PPI, FIRST_SPI, LAST_SPI};
 
-/// An interrupt of the guest: SGI, PPI or SPI, INTID 0 to 1019. Made from [`Ppi`] and [`Spi`].
+/// An interrupt of the guest: SGI, PPI or SPI, INTID 0 to 1019.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IntId(u16);
 
 impl IntId {
     /// The interrupt `number`, or `None` for 1020 and above.
-    pub(crate) const fn new(number: u32) -> Option<Self> {
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
         #[expect(clippy::cast_possible_truncation, reason = "at most 1019")]
         if number <= LAST_SPI { Some(Self(number as u16)) } else { None }
     }

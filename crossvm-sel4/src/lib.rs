@@ -20,6 +20,7 @@
 //! | signals to peers: `Notifier` | [`notification`] |
 //! | signals of peers, and the VMM's own beside them | [`badge`] |
 //! | the guest's address space with its event pages: `GuestMemory` | [`vspace`] |
+//! | a vCPU's list registers, for `crossvm-arm` | [`arm`] |
 //! | where capability slots and kernel objects come from | [`objects`] |
 //! | an installed libsel4 | `libsel4` (feature `libsel4`, on targets without an operating system) |
 #![no_std]
@@ -29,6 +30,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
 )]
 
+pub mod arm;
 pub mod badge;
 pub mod frame;
 pub mod kernel;
@@ -39,6 +41,7 @@ pub mod notification;
 pub mod objects;
 pub mod vspace;
 
+pub use arm::VcpuInjector;
 pub use badge::BadgeSet;
 pub use frame::{Frame, FrameDataport, FrameKind};
 pub use notification::NotificationNotifier;

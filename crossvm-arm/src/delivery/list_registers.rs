@@ -13,6 +13,9 @@ use crate::spec::{HypervisorControl, ListRegister, MachineControl};
 /// 2. `read(i)` gives what was written last to register i, as far as the guest has not changed its state since; `i < count`.
 /// 3. What has been written is in force when the guest is entered. Where that takes a barrier, the VMM gives it before the entry.
 /// 4. All registers are empty when the first vCPU is loaded on this physical CPU.
+/// 5. Where `one_way`: a register is written where it is inactive alone. What was written pending reads as active from then on, since the guest may have
+///    acknowledged it at any time; once the guest has ended it, it reads as inactive, still with its `virtual_intid`, until it is written again. A
+///    register that could not be written stays as it was.
 pub trait ListRegisters {
     /// How many there are.
     fn count(&self) -> usize;
@@ -31,6 +34,12 @@ pub trait ListRegisters {
 
     /// Reads `ICH_VMCR_EL2`.
     fn machine_control(&self) -> MachineControl;
+
+    /// Whether what is written can neither be taken back nor be looked at until the guest has ended it: that is all that some hypervisors offer
+    /// (seL4). `control` and `set_control` have no business there.
+    fn one_way(&self) -> bool {
+        false
+    }
 }
 
 impl<T: ListRegisters + ?Sized> ListRegisters for &mut T {
@@ -56,5 +65,9 @@ impl<T: ListRegisters + ?Sized> ListRegisters for &mut T {
 
     fn machine_control(&self) -> MachineControl {
         T::machine_control(self)
+    }
+
+    fn one_way(&self) -> bool {
+        T::one_way(self)
     }
 }

@@ -33,6 +33,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         if self.vcpus.get(vcpu.index()).is_none() {
             return;
         }
+        if registers.one_way() {
+            return self.load_one_way(vcpu, registers);
+        }
         self.save(vcpu, registers);
         let slots = registers.count().min(MOST_REGISTERS);
         let (actives, pendings) = self.candidates(vcpu, slots);
@@ -65,7 +68,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     /// The active interrupts of `vcpu` and the pending ones that it may be given, the `slots` most urgent of each.
-    fn candidates(&self, vcpu: VcpuId, slots: usize) -> (Queue, Queue) {
+    pub(super) fn candidates(&self, vcpu: VcpuId, slots: usize) -> (Queue, Queue) {
         let (mut actives, mut pendings) = (Queue::new(slots), Queue::new(slots));
         let Some(redistributor) = self.vcpus.get(vcpu.index()) else { return (actives, pendings) };
         for word in 0..=SPI_WORDS {
@@ -86,7 +89,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     /// Gives an interrupt to a list register; `crowded` where others have to wait for one.
-    fn lend(&mut self, vcpu: VcpuId, candidate: Candidate, crowded: bool) -> ListRegister {
+    pub(super) fn lend(&mut self, vcpu: VcpuId, candidate: Candidate, crowded: bool) -> ListRegister {
         let (word, bit, index) = (candidate.intid.word(), candidate.intid.bit(), candidate.intid.number() & 31);
         let asleep = self.vcpus.get(vcpu.index()).is_none_or(|vcpu| vcpu.asleep);
         let reaching = if asleep { 0 } else { self.reaching(vcpu, word) & bit };

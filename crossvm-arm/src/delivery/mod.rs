@@ -7,15 +7,19 @@
 //!        maintenance for what waits
 //! ```
 //!
-//! Between a save and the next load the state is complete and the list registers are empty.
+//! Between a save and the next load the state is complete and the list registers are empty. Registers that are [one way](ListRegisters::one_way) keep what they
+//! have: `one_way.rs`.
 
 mod gich;
 mod list_registers;
 mod load;
+mod one_way;
 mod queue;
 mod save;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_one_way;
 #[cfg(test)]
 mod tests_vcpus;
 

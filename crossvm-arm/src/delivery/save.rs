@@ -8,10 +8,14 @@ use crate::{IntId, VcpuId, Version, Vgic, bank};
 
 impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// Takes the interrupts of `vcpu` back from its list registers, at each exit, before anything else is done with this object for
-    /// the vCPU. Leaves the registers empty and no maintenance interrupt asked for.
+    /// the vCPU. Leaves the registers empty and no maintenance interrupt asked for, unless
+    /// they are [one way](ListRegisters::one_way).
     ///
     /// A vCPU may be loaded on another physical CPU afterwards. Saving twice does no harm.
     pub fn save(&mut self, vcpu: VcpuId, registers: &mut impl ListRegisters) {
+        if registers.one_way() {
+            return self.save_one_way(vcpu, registers);
+        }
         let Some(redistributor) = self.vcpus.get_mut(vcpu.index()) else { return };
         let loaded = core::mem::take(&mut redistributor.loaded);
         let control = registers.control();
@@ -75,7 +79,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         self.let_go(vcpu, id);
     }
 
-    fn fold(&mut self, vcpu: VcpuId, register: ListRegister) {
+    pub(super) fn fold(&mut self, vcpu: VcpuId, register: ListRegister) {
         let Some(id) = IntId::new(register.virtual_intid()) else { return };
         if self.spi(id.word()).is_some_and(|spi| spi.held_by(vcpu) & id.bit() == 0) {
             // Another vCPU has it since: this register was overtaken by a reset or by a new physical interrupt.
@@ -99,7 +103,7 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     /// Notes which groups the guest has enabled in its CPU interface. 1 of N SPIs go to vCPUs that have their group enabled.
-    fn see_groups(&mut self, vcpu: VcpuId, control: MachineControl) {
+    pub(super) fn see_groups(&mut self, vcpu: VcpuId, control: MachineControl) {
         let groups = Groups::from(control);
         if let Some(redistributor) = self.vcpus.get_mut(vcpu.index())
             && redistributor.groups != groups

@@ -8,7 +8,7 @@ use super::{CPtr, Kernel, KernelError, MESSAGE_WORDS};
 pub struct VirtualInterrupt {
     /// Its number (INTID).
     pub intid: u16,
-    /// Its priority; the kernel takes the five highest of eight bits.
+    /// Its priority, 0 to 31: the five highest of the guest's eight bits.
     pub priority: u8,
     /// Its group: guests take group 0.
     pub group: u8,
@@ -26,9 +26,10 @@ pub struct VcpuRegister(pub u64);
 /// # Contract
 ///
 /// 1. `inject` fails with [`Code::RangeError`](super::Code::RangeError) for a list register that does not exist, and with
-///    [`Code::DeleteFirst`](super::Code::DeleteFirst) where the guest has the register's interrupt active. It **overwrites** an interrupt that is
-///    pending there.
-/// 2. The end of an interrupt comes as a message [`Label::VgicMaintenance`](super::Label::VgicMaintenance) with the register's index.
+///    [`Code::DeleteFirst`](super::Code::DeleteFirst) where the guest has the register's interrupt active, as far as the kernel has looked: it does so when
+///    it switches to another vCPU. It **overwrites** an interrupt that is pending there, and one whose acknowledgement it has not seen.
+/// 2. The end of an interrupt comes as a message [`Label::VgicMaintenance`](super::Label::VgicMaintenance) with the register's index, one message for
+///    each. A message about no register has an index that none has.
 /// 3. After a message [`Label::VppiEvent`](super::Label::VppiEvent), the private interrupt does not come again until `acknowledge_private`.
 pub trait ArmVcpus: Kernel {
     /// Number of list registers that the kernel uses.
