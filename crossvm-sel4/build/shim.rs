@@ -35,10 +35,13 @@ pub(crate) fn compile() -> Result<(), String> {
         // The headers are not ours to warn about.
         .flag("-isystem")
         .flag(installed.include.as_os_str())
-        // Registers of floating point are not saved for the shim's sake; older headers reach one type through another.
-        .flags(["-ffreestanding", "-fno-stack-protector", "-mgeneral-regs-only", "-fno-strict-aliasing"])
+        // Registers of floating point are not saved for the shim's sake; older headers reach one type through another, and
+        // define variables that each file then has.
+        .flags(["-ffreestanding", "-fcommon", "-fno-stack-protector", "-mgeneral-regs-only", "-fno-strict-aliasing"])
         // The IPC buffer's address in a plain variable: one thread uses the shim.
         .define("__thread", "")
+        // Bits that do not fit are cut off, not asserted.
+        .define("NDEBUG", None)
         .files(FILES.map(|file| format!("shim/{file}.c")));
     if installed.five {
         build.define("CROSSVM_SEL4_5", None);
