@@ -6,7 +6,7 @@ use core::sync::atomic::AtomicU32;
 use crossvm_core::{EventPage, FrameSize};
 
 use super::error::SpaceError;
-use super::own::{Place, WindowSpace};
+use super::own::{Place, WindowSpace, WindowWords};
 use super::window::Window;
 use crate::frame::{Frame, FrameKind};
 use crate::kernel::{Attributes, CPtr, CapRights, Kernel, Object};
@@ -14,8 +14,8 @@ use crate::objects::Objects;
 
 /// An event page of small frames. Its own capabilities map it in the VMM's window, copies of them in the guest.
 ///
-/// The VMM and the guest have it as normal, write-back memory. Nothing cleans caches when a word is published: a guest that maps the page past its
-/// caches, on a processor that does not force the attributes of the second stage, sees it late.
+/// The VMM and the guest have it as normal, write-back memory. Where a guest may map it past its caches, on a processor that does not force the
+/// attributes of the second stage, the VMM's [`WindowWords`] clean what is published; those of [`OwnSpace`](super::OwnSpace) do not.
 pub struct SharedPage<T> {
     frame: Frame,
     words: T,
@@ -37,7 +37,7 @@ impl<T> defmt::Format for SharedPage<T> {
     }
 }
 
-impl<T: AsRef<[AtomicU32]>> EventPage for SharedPage<T> {
+impl<T: WindowWords> EventPage for SharedPage<T> {
     type Frame = Frame;
 
     fn frame(&self) -> &Frame {
@@ -45,7 +45,11 @@ impl<T: AsRef<[AtomicU32]>> EventPage for SharedPage<T> {
     }
 
     fn words(&self) -> &[AtomicU32] {
-        self.words.as_ref()
+        self.words.words()
+    }
+
+    fn published(&self, word: usize) {
+        self.words.published(word);
     }
 }
 

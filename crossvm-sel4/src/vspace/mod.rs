@@ -28,7 +28,7 @@ use crate::objects::Objects;
 
 pub use error::{SpaceError, Table};
 pub use event_page::SharedPage;
-pub use own::{OwnSpace, OwnWords, Place, WindowSpace};
+pub use own::{OwnSpace, OwnWords, Place, WindowSpace, WindowWords};
 use tables::Tables;
 use window::Window;
 
@@ -156,11 +156,13 @@ impl<K: Kernel, O: Objects, W: WindowSpace, const MAPS: usize, const TABLES: usi
         }
     }
 
-    /// Deletes the copies that map frames, and with them the mappings.
+    /// Takes frames out of the address space, and deletes the copies that have mapped them.
     fn drop_copies(&mut self, mapped: Mapped) {
         for index in 0..mapped.count {
-            // Fails for a slot that does not exist alone.
-            let _ = self.kernel.delete(mapped.first.offset(index as u64));
+            let copy = mapped.first.offset(index as u64);
+            // seL4 5.0.0 leaves what a copy has mapped where it is when the copy is deleted. Neither fails, but for a copy that was not made.
+            let _ = self.kernel.unmap_frame(copy);
+            let _ = self.kernel.delete(copy);
         }
         self.objects.release_slots(mapped.first, mapped.count);
     }

@@ -31,6 +31,18 @@ impl Place {
     }
 }
 
+/// Words in the VMM's window.
+pub trait WindowWords {
+    /// All of them.
+    fn words(&self) -> &[AtomicU32];
+
+    /// Called after the VMM has stored word `word`: where the guest may read past the caches, the place to clean the line. See
+    /// [`EventPage::published`](crossvm_core::EventPage::published).
+    fn published(&self, word: usize) {
+        let _ = word;
+    }
+}
+
 /// The address space that a VMM runs in, with a window of addresses for the backend.
 ///
 /// On the machine it is [`OwnSpace`]. On a simulated kernel nothing runs, and the simulation has the words.
@@ -41,7 +53,7 @@ impl Place {
 /// 2. `words` gives what is mapped at a place: as many words as the place has.
 pub trait WindowSpace {
     /// Memory of the window.
-    type Words: AsRef<[AtomicU32]>;
+    type Words: WindowWords;
 
     /// The root of the address space.
     fn root(&self) -> CPtr;
@@ -111,8 +123,8 @@ impl defmt::Format for OwnWords {
     }
 }
 
-impl AsRef<[AtomicU32]> for OwnWords {
-    fn as_ref(&self) -> &[AtomicU32] {
+impl WindowWords for OwnWords {
+    fn words(&self) -> &[AtomicU32] {
         // SAFETY: the backend has mapped memory with the right to read and write there, page-aligned and as long as this is, and takes this value
         // back before it unmaps it. Nothing else of the program lies in the window, by the promise to `OwnSpace::new`. Whoever shares the
         // memory may change it at any time: the words are atomic.

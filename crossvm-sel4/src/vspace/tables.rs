@@ -7,8 +7,8 @@ use super::error::{SpaceError, Table};
 use crate::kernel::{Attributes, CPtr, CapRights, Code, Kernel, KernelError, Object, Space};
 use crate::objects::Objects;
 
-/// More levels than any address space has below its root.
-const LEVELS: usize = 4;
+/// What the tables below a root cover, as powers of two, the largest first: the same on all architectures of 64 bits, for guests and threads alike.
+const LEVELS: [u8; 3] = [39, 30, 21];
 
 /// The translation tables of an address space that were made here.
 #[derive(Debug)]
@@ -45,19 +45,36 @@ impl<const TABLES: usize> Tables<TABLES> {
         at: u64,
         rights: CapRights,
     ) -> Result<(), SpaceError> {
-        for _ in 0..LEVELS {
+        for _ in LEVELS {
             match kernel.map_frame(frame, self.space, at, rights, Attributes::Memory) {
-                Err(KernelError { code: Code::FailedLookup, missing_table: Some(bits) }) => self.make(kernel, objects, bits, at)?,
+                Err(KernelError { code: Code::FailedLookup, missing_table: Some(bits) }) => self.make_missing(kernel, objects, bits, at)?,
                 result => return Ok(result?),
             }
         }
         Ok(kernel.map_frame(frame, self.space, at, rights, Attributes::Memory)?)
     }
 
+    /// Makes the table that the kernel says is missing.
+    fn make_missing(&mut self, kernel: &impl Kernel, objects: &mut impl Objects, bits: u8, at: u64) -> Result<(), SpaceError> {
+        if LEVELS.contains(&bits) {
+            return self.make(kernel, objects, bits, at);
+        }
+        // seL4 5.0.0 tells a number that is no table's for guest-physical memory: so it is the largest of those that are not there.
+        for bits in LEVELS {
+            let range = covered(bits, at).ok_or(SpaceError::WrongSize)?;
+            if self.made.iter().any(|made| made.range == range) {
+                continue;
+            }
+            match self.make(kernel, objects, bits, at) {
+                Err(SpaceError::Kernel(KernelError { code: Code::DeleteFirst, .. })) => {}
+                result => return result,
+            }
+        }
+        Ok(())
+    }
+
     fn make(&mut self, kernel: &impl Kernel, objects: &mut impl Objects, bits: u8, at: u64) -> Result<(), SpaceError> {
-        let bytes = 1u64.wrapping_shl(bits.into());
-        let base = at & !bytes.wrapping_sub(1);
-        let range = GuestRange::new(GuestAddr::new(base), bytes).ok_or(SpaceError::WrongSize)?;
+        let range = covered(bits, at).ok_or(SpaceError::WrongSize)?;
         if self.made.is_full() {
             return Err(SpaceError::Full(Table::Translation));
         }
@@ -70,7 +87,7 @@ impl<const TABLES: usize> Tables<TABLES> {
             objects.release_slots(slot, 1);
             return Err(error.into());
         }
-        if let Err(error) = kernel.map_table(slot, bits, self.space, base) {
+        if let Err(error) = kernel.map_table(slot, bits, self.space, range.start().get()) {
             objects.destroy(slot);
             objects.release_slots(slot, 1);
             return Err(error.into());
@@ -100,6 +117,12 @@ impl<const TABLES: usize> Tables<TABLES> {
             give_back(objects, self.made.swap_remove(index));
         }
     }
+}
+
+/// What a table of 2^`bits` bytes covers around `at`.
+fn covered(bits: u8, at: u64) -> Option<GuestRange> {
+    let bytes = 1u64.wrapping_shl(bits.into());
+    GuestRange::new(GuestAddr::new(at & !bytes.wrapping_sub(1)), bytes)
 }
 
 /// The kernel takes a table out of its address space when its last capability goes.
