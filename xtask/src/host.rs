@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -43,6 +44,10 @@ pub(crate) const GUEST_COMPILER: Tool = Tool {
     packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
 };
 
+/// Runs what generates parts of seL4, in an environment of its own.
+pub(crate) const PYTHON: Tool =
+    Tool { program: "python3", purpose: "runs the generators of seL4's build", packages: &["python3", "python3-venv"] };
+
 /// The tools that are needed, which may not be there yet.
 pub(crate) fn tools() -> impl Iterator<Item = Tool> {
     TOOLS.into_iter()
@@ -65,7 +70,10 @@ impl Tool {
         let library = self.program != GUEST_COMPILER.program
             || Path::new("/usr/aarch64-linux-gnu/lib/libc.a").exists()
             || cfg!(target_arch = "aarch64");
-        if library && process::find_program(self.program).is_some() { Presence::Present } else { Presence::Missing }
+        // Debian has the module that fills new environments in a package of its own.
+        let module = self.program != PYTHON.program
+            || process::succeeds_within(Command::new(self.program).args(["-c", "import ensurepip, venv"]), Duration::from_secs(20));
+        if library && module && process::find_program(self.program).is_some() { Presence::Present } else { Presence::Missing }
     }
 }
 
@@ -116,6 +124,25 @@ impl Installer {
         command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
         command
     }
+}
+
+/// Installs those of `tools` that are missing.
+pub(crate) fn install_missing(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|tool| tool.presence() == Presence::Missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for tool in &missing {
+        output::note(format!("  .. {} is missing: {}", tool.program, tool.purpose));
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect();
+    Installer::find().install(&packages)?;
+    for tool in missing {
+        if tool.presence() == Presence::Missing {
+            bail!("{} is still missing after installing {}", tool.program, tool.packages.join(" "));
+        }
+    }
+    Ok(())
 }
 
 /// What a person should do to get `packages`.

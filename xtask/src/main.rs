@@ -17,6 +17,7 @@ mod process;
 mod programs;
 mod progress;
 mod run;
+mod sel4;
 mod setup;
 mod system;
 mod tables;
@@ -60,6 +61,7 @@ enum Verb {
     Demo(demo::Arguments),
     Module(modules::Arguments),
     Run(run::Arguments),
+    Sel4(sel4::Arguments),
     Test(test::Arguments),
     Verify(verify::Arguments),
 }
@@ -92,6 +94,10 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Run(arguments) => {
             interrupt::watch()?;
             run::run(&workspace, arguments)?;
+        }
+        Verb::Sel4(arguments) => {
+            interrupt::watch()?;
+            sel4::sel4(&arguments)?;
         }
         Verb::Demo(arguments) => {
             interrupt::watch()?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::apt::Apt;
 use crate::cache::{Cache, Lock};
 use crate::guest::{self, Kernel, Series};
-use crate::host::{self, Installer, Presence};
+use crate::host::{self, Presence};
 use crate::output;
 use crate::progress::step;
 use crate::toolchain::Toolchain;
@@ -43,7 +43,7 @@ pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> 
     if toolchain.is_none() && step("Rust targets", Toolchain::install_with_rustup)? {
         toolchain = Toolchain::find(&cache)?;
     }
-    install_tools()?;
+    host::install_missing(&host::tools().collect::<Vec<_>>())?;
 
     let mut source = Source { cache: &cache, lock: &lock, apt: None };
     let refresh = existing == Existing::Refresh;
@@ -93,24 +93,6 @@ fn find(cache: &Cache) -> Result<Option<Ready>> {
     }
     let Some((kernel, busybox)) = Kernel::find(cache, Series::V6_1).zip(guest::find_busybox(cache)) else { return Ok(None) };
     Ok(Some(Ready { toolchain, kernel, busybox }))
-}
-
-fn install_tools() -> Result<()> {
-    let missing: Vec<_> = host::tools().filter(|tool| tool.presence() == Presence::Missing).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    for tool in &missing {
-        output::note(format!("  .. {} is missing: {}", tool.program, tool.purpose));
-    }
-    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages.iter().copied()).collect();
-    Installer::find().install(&packages)?;
-    for tool in missing {
-        if tool.presence() == Presence::Missing {
-            anyhow::bail!("{} is still missing after installing {}", tool.program, tool.packages.join(" "));
-        }
-    }
-    Ok(())
 }
 
 fn damaged(what: &str) -> anyhow::Error {

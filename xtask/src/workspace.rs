@@ -71,6 +71,7 @@ fn metadata(root: &Path) -> Result<serde_json::Value> {
     serde_json::from_str(&text).context("`cargo metadata` printed something else than JSON")
 }
 
-fn cargo() -> Command {
+/// The cargo that built us, for no workspace in particular.
+pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
