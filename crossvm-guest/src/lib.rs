@@ -1,6 +1,15 @@
-//! The guest's side of crossvm on Linux: connections found, bound, and used from user space, on the kernel's stock
-//! `uio_pci_generic`. No kernel module of ours is needed; where the driver of `guest/linux` is loaded, [`Node`] uses it, and
-//! [`Endpoint`] whichever of the two there is.
+//! The guest's side of crossvm.
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `bare` | the module `bare`: a driver for guests without an operating system. `no_std`, no allocator |
+//! | `linux` (on by default) | Linux user space, described below. Nothing is left of it on other systems |
+//! | `command` (on by default) | the command `crossvm`, with `linux` |
+//!
+//! # Linux
+//!
+//! Connections are found, bound, and used from user space, on the kernel's stock `uio_pci_generic`. No kernel module of ours is needed; where
+//! the driver of `guest/linux` is loaded, [`Node`] uses it, and [`Endpoint`] whichever of the two there is.
 //!
 //! ```text
 //!  /sys/bus/pci/devices ──▶ System ──▶ Function ──▶ Connection ──▶ EventPage   emit, count, take
@@ -41,7 +50,7 @@
 //! | before EMIT, and after COUNT was cleared | `dsb sy` | `mfence` | `fence iorw, iorw` | what was written to a dataport is there, and what was read from it was read, before the peer is told |
 //! | after COUNT was read | `dmb ld` | `lfence` | `fence iorw, iorw` | what the peer wrote before it emitted is seen by the reads that follow |
 //!
-//! So a program writes, then [emits](EventPage::emit); the peer [takes](EventPage::take) the event, then reads. It needs no fence of its
+//! So a program writes, then [emits](EventRegisters::emit); the peer [takes](EventRegisters::take) the event, then reads. It needs no fence of its
 //! own.
 //!
 //! # Cacheability
@@ -59,37 +68,34 @@
 //!
 //! The device's contents come from the VM monitor and a dataport's from the peer. Neither can make this library panic or touch memory
 //! outside a map: names, counts and sizes are checked when a connection is opened, and every access is checked against its map.
-#![cfg(target_os = "linux")]
+#![cfg_attr(not(all(feature = "linux", target_os = "linux")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod address;
-mod bar;
-mod bind;
-mod connection;
-mod dataport;
-mod endpoint;
-mod error;
-mod event_page;
-mod map;
-mod node;
+#[cfg(all(test, not(all(feature = "linux", target_os = "linux"))))]
+extern crate std;
+
+#[cfg(feature = "bare")]
+pub mod bare;
+mod count;
+mod fault;
+mod index;
+#[cfg(all(feature = "linux", target_os = "linux"))]
+mod linux;
+mod raw;
+mod registers;
 mod rights;
 pub mod spec;
-mod system;
-mod uio;
-pub mod wait;
 mod words;
 
-pub use address::PciAddress;
-pub use bar::{Bar, Bars};
-pub use bind::{Bound, Scope};
-pub use connection::{Connection, Waiter};
-pub use dataport::{Caching, Dataport, DataportIndex, DataportInfo};
-pub use endpoint::{Endpoint, EndpointWaiter};
-pub use error::{Error, Fault};
-pub use event_page::{EventCount, EventPage, Profile};
-pub use node::{Interrupt, Node, NodeWaiter};
+pub use count::{EventCount, Profile};
+pub use fault::Fault;
+pub use index::DataportIndex;
+#[cfg(all(feature = "linux", target_os = "linux"))]
+pub use linux::{
+    Bar, Bars, Bound, Caching, Connection, Dataport, DataportInfo, Endpoint, EndpointWaiter, Error, EventPage, Function, Interrupt, Node,
+    NodeWaiter, Patience, PciAddress, Scope, System, Taken, Uio, Waiter, wait,
+};
+pub use registers::{DataportRecord, EventRegisters};
 pub use rights::Rights;
-pub use system::{Function, System};
-pub use uio::Uio;
-pub use wait::{Patience, Taken};
+pub use words::{Word, Words};

@@ -1,6 +1,6 @@
 //! What this end of a connection may do with a dataport.
 
-use std::fmt;
+use core::fmt;
 
 use crate::spec::RightsRegister;
 

@@ -54,6 +54,103 @@ pub const BARS: usize = 6;
 /// Offset of the command register in configuration space (PCI 3.0, 6.2.2).
 pub const COMMAND: u64 = 4;
 
+/// A 32-bit register of a type 0 function's configuration space (PCI 3.0, 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Register(u16);
+
+impl Register {
+    /// [`IdRegister`].
+    pub const ID: Self = Self(0x00);
+    /// [`Command`] in the lower half, [`Status`] in the upper.
+    pub const COMMAND: Self = Self(0x04);
+    /// [`HeaderRegister`].
+    pub const HEADER: Self = Self(0x0c);
+
+    /// [`BarRegister`] `index`; `None` from 6 on.
+    #[must_use]
+    pub fn bar(index: usize) -> Option<Self> {
+        let index = u16::try_from(index).ok().filter(|index| usize::from(*index) < BARS)?;
+        Some(Self(0x10 + 4 * index))
+    }
+
+    /// Its offset in bytes.
+    #[must_use]
+    pub const fn offset(self) -> u16 {
+        self.0
+    }
+}
+
+/// Who made the function, and what it is (PCI 3.0, 6.2.1).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct IdRegister {
+    /// Vendor id.
+    pub vendor: u16,
+    /// Device id.
+    pub device: u16,
+}
+
+impl IdRegister {
+    /// What is read where there is no function.
+    pub const ABSENT: u32 = u32::MAX;
+}
+
+/// The dword with the header type (PCI 3.0, 6.2.1).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct HeaderRegister {
+    __: u16,
+    /// Layout of the rest: [`HeaderRegister::ENDPOINT`], or a bridge's.
+    #[bits(7)]
+    pub layout: u8,
+    /// The device has more functions than number 0.
+    pub multifunction: bool,
+    __: u8,
+}
+
+impl HeaderRegister {
+    /// Type 0: a function with six BARs.
+    pub const ENDPOINT: u8 = 0;
+}
+
+/// A base address register (PCI 3.0, 6.2.5.1).
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct BarRegister {
+    /// An I/O range, and the other bits here mean something else.
+    pub io: bool,
+    /// [`BarRegister::MEMORY_32`] or [`BarRegister::MEMORY_64`].
+    #[bits(2)]
+    pub kind: u8,
+    /// Reads have no side effects.
+    pub prefetchable: bool,
+    #[bits(28)]
+    __: u32,
+}
+
+impl BarRegister {
+    /// Kind: an address of 32 bits.
+    pub const MEMORY_32: u8 = 0b00;
+    /// Kind: an address of 64 bits, with its upper half in the next register.
+    pub const MEMORY_64: u8 = 0b10;
+    /// The bits of the address, in place.
+    pub const ADDRESS: u32 = !0xf;
+}
+
+/// The status register of configuration space (PCI 3.0, 6.2.3).
+#[bitfield(u16)]
+#[derive(PartialEq, Eq)]
+pub struct Status {
+    #[bits(3)]
+    __: u8,
+    /// The function has an interrupt pending, whether or not it may assert INTx.
+    pub interrupt: bool,
+    /// There is a list of capabilities.
+    pub capabilities: bool,
+    #[bits(11)]
+    __: u16,
+}
+
 /// The rights that a connection gives this end on a dataport.
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]
@@ -118,6 +215,13 @@ mod tests {
         assert_eq!(Command::new().with_memory(true).into_bits(), 1 << 1);
         assert_eq!(Command::new().with_bus_master(true).into_bits(), 1 << 2);
         assert_eq!(Command::new().with_intx_disable(true).into_bits(), 1 << 10);
+        assert_eq!(Status::new().with_interrupt(true).into_bits(), 1 << 3);
+        assert_eq!(Status::new().with_capabilities(true).into_bits(), 1 << 4);
+        assert!(HeaderRegister::from_bits(0x0080_0000).multifunction());
+        assert_eq!(HeaderRegister::from_bits(0x0001_0000).layout(), 1);
+        assert_eq!(BarRegister::from_bits(0x1000_000c).kind(), BarRegister::MEMORY_64);
+        assert_eq!(Register::bar(5).map(Register::offset), Some(0x24));
+        assert_eq!(Register::bar(6), None);
         assert_eq!(ResourceFlags::new().with_io(true).into_bits(), 0x100);
         assert_eq!(ResourceFlags::new().with_memory(true).into_bits(), 0x200);
         assert_eq!(ResourceFlags::new().with_prefetch(true).into_bits(), 0x2000);

@@ -1,10 +1,58 @@
-//! Copies between shared memory and buffers, made of aligned words only.
+//! Shared memory as words, and copies between it and buffers, made of aligned words only.
 //!
 //! A dataport that Linux maps as Device memory (`resourceN`) faults on unaligned accesses and on `dc zva` on arm64, so the usual
 //! `memcpy` must not touch it. Shared memory may also change while it is read, so no reference to it is ever made. These
 //! copies are right for every kind of memory: bytes up to the first 8-byte boundary, then 8-byte words, then bytes again.
 
-use crate::map::Words;
+/// An integer that is read and written in one access; one of 64 bits in two, where the processor has no such access.
+pub trait Word: Copy + Into<u64> + crate::raw::Plain {
+    /// The word whose bits are the low bits of `value`.
+    #[must_use]
+    fn from_low_bits(value: u64) -> Self;
+}
+
+impl Word for u8 {
+    fn from_low_bits(value: u64) -> Self {
+        let [low, ..] = value.to_le_bytes();
+        low
+    }
+}
+
+impl Word for u32 {
+    fn from_low_bits(value: u64) -> Self {
+        let [a, b, c, d, ..] = value.to_le_bytes();
+        Self::from_le_bytes([a, b, c, d])
+    }
+}
+
+impl Word for u64 {
+    fn from_low_bits(value: u64) -> Self {
+        value
+    }
+}
+
+/// Memory that somebody else may change at any time, accessed one aligned word at a time.
+///
+/// An access outside the memory or not aligned to its width is not made.
+#[expect(clippy::len_without_is_empty, reason = "memory of no length is not mapped")]
+pub trait Words {
+    /// Length in bytes.
+    fn len(&self) -> usize;
+    /// Loads the word at `offset`; `None` where it is not all in the memory, or misaligned.
+    fn load<W: Word>(&self, offset: usize) -> Option<W>;
+    /// Stores a word at `offset`; `None`, and nothing stored, where it is not all in the memory, or misaligned.
+    fn store<W: Word>(&self, offset: usize, value: W) -> Option<()>;
+
+    /// Copies `buffer.len()` bytes from `offset` on out of the memory; `None`, and nothing read, where they do not all lie in it.
+    fn copy_out(&self, offset: usize, buffer: &mut [u8]) -> Option<()> {
+        copy_out(self, offset, buffer)
+    }
+
+    /// Copies `bytes` into the memory from `offset` on; `None`, and nothing written, where they do not all fit in it.
+    fn copy_in(&self, offset: usize, bytes: &[u8]) -> Option<()> {
+        copy_in(self, offset, bytes)
+    }
+}
 
 /// Width of the words in the middle.
 const WORD: usize = size_of::<u64>();
@@ -15,8 +63,7 @@ fn head_length(offset: usize, len: usize) -> usize {
     (offset.wrapping_neg() % WORD).min(len)
 }
 
-/// Copies `buffer.len()` bytes from `offset` on out of `memory`; `None`, and nothing read, where they do not all lie in it.
-pub(crate) fn copy_out(memory: &impl Words, offset: usize, buffer: &mut [u8]) -> Option<()> {
+fn copy_out<M: Words + ?Sized>(memory: &M, offset: usize, buffer: &mut [u8]) -> Option<()> {
     if offset.checked_add(buffer.len())? > memory.len() {
         return None;
     }
@@ -38,8 +85,7 @@ pub(crate) fn copy_out(memory: &impl Words, offset: usize, buffer: &mut [u8]) ->
     Some(())
 }
 
-/// Copies `bytes` into `memory` from `offset` on; `None`, and nothing written, where they do not all fit in it.
-pub(crate) fn copy_in(memory: &impl Words, offset: usize, bytes: &[u8]) -> Option<()> {
+fn copy_in<M: Words + ?Sized>(memory: &M, offset: usize, bytes: &[u8]) -> Option<()> {
     if offset.checked_add(bytes.len())? > memory.len() {
         return None;
     }
@@ -61,14 +107,14 @@ pub(crate) fn copy_in(memory: &impl Words, offset: usize, bytes: &[u8]) -> Optio
     Some(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "linux", target_os = "linux"))]
 mod tests {
     use std::cell::RefCell;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::map::{Map, Place, Word};
+    use crate::raw::{Map, Place};
     use crate::rights::Rights;
 
     /// A map that notes each access: (offset, width).

@@ -16,9 +16,9 @@ use crate::workspace::Workspace;
 use crate::{modules, verify};
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 5] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-manifest"];
+const NO_STD: [&str; 6] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-manifest", "crossvm-guest"];
 /// Their features that need one, or an installed seL4 (`libsel4`).
-const HOSTED: [&str; 4] = ["default", "drawing", "libsel4", "toml"];
+const HOSTED: [&str; 6] = ["default", "drawing", "toml", "libsel4", "linux", "command"];
 
 /// The package, and its profile, that link only where no panic can be reached.
 const PANIC_FREE: &str = "panic-free";

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::address::PciAddress;
-use crate::dataport::DataportIndex;
+use crate::fault::Fault;
+use crate::index::DataportIndex;
+use crate::linux::address::PciAddress;
 use crate::rights::Rights;
 use crate::spec;
 
@@ -132,46 +133,6 @@ pub enum Error {
     },
 }
 
-/// What is wrong with a device's contents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The NAME register is empty, or holds more than printable ASCII and the padding behind it.
-    Name,
-    /// The `resource` file of sysfs cannot be understood.
-    Resources,
-    /// BAR 0 is missing, has no address, or is smaller than the event registers.
-    EventPage,
-    /// VERSION is 0.
-    Version,
-    /// DATAPORTS counts more dataports than there are BARs for them.
-    TooManyDataports {
-        /// What DATAPORTS says.
-        claimed: u32,
-        /// How many BARs there are.
-        bars: usize,
-    },
-    /// A dataport's true size is zero or more than its BAR's.
-    DataportSize {
-        /// Which dataport.
-        index: DataportIndex,
-        /// What its size register says.
-        claimed: u64,
-        /// Size of its BAR.
-        bar: u64,
-    },
-    /// A file that our driver shows in sysfs cannot be understood.
-    Attribute {
-        /// Which file.
-        file: String,
-    },
-    /// The file that maps a BAR is shorter than the BAR, or the BAR has no address.
-    ShortBar {
-        /// Which BAR.
-        bar: usize,
-    },
-}
-
 impl Error {
     /// Makes an error of a failed access to `path`: a missing right and all else apart.
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
@@ -179,23 +140,6 @@ impl Error {
         match source.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { path },
             _ => Self::Io { doing, path, source },
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name => f.write_str("its NAME register is empty or holds more than printable ASCII padded with zeros"),
-            Self::Resources => f.write_str("its sysfs file `resource` cannot be understood"),
-            Self::EventPage => f.write_str("BAR 0 is missing, has no address, or is too small for the event registers; see dmesg"),
-            Self::Version => f.write_str("it has the extended signature, but VERSION is 0"),
-            Self::TooManyDataports { claimed, bars } => write!(f, "it claims {claimed} dataports and has BARs for {bars}"),
-            Self::DataportSize { index, claimed, bar } => {
-                write!(f, "dataport {index} claims {claimed} bytes, which is zero or more than its BAR's {bar}")
-            }
-            Self::Attribute { file } => write!(f, "its sysfs file `crossvm/NAME/{file}` cannot be understood: is the driver a newer one?"),
-            Self::ShortBar { bar } => write!(f, "BAR {bar} has no address, or its file is shorter than the BAR; see dmesg"),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::address::PciAddress;
-use crate::connection::exists;
-use crate::error::Error;
+use crate::linux::address::PciAddress;
+use crate::linux::connection::exists;
+use crate::linux::error::Error;
+use crate::linux::system::{Function, System};
 use crate::spec;
-use crate::system::{Function, System};
 
 /// The driver that serves any PCI function.
 const DRIVER: &str = "uio_pci_generic";

@@ -10,9 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::error::Error;
+use crate::linux::error::Error;
+use crate::linux::wait::{InterruptLine, Wake};
 use crate::spec::{COMMAND, Command};
-use crate::wait::{InterruptLine, Wake};
 
 /// An open `/dev/uioN` with the configuration space of its function.
 ///

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Error;
+use crate::linux::error::Error;
 
 /// Where a function sits: domain, bus, device and function number. Displayed like sysfs' folder names, `0000:00:01.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,8 +14,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
-use crate::event_page::EventCount;
+use crate::count::EventCount;
+use crate::linux::error::Error;
 
 /// Something that counts events until they are taken: an [`EventPage`](crate::EventPage).
 pub trait Counter {

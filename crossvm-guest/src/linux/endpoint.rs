@@ -1,13 +1,14 @@
 //! A connection, whichever driver holds it.
 
-use crate::address::PciAddress;
-use crate::connection::{Connection, Waiter};
-use crate::dataport::{Dataport, DataportIndex, DataportInfo};
-use crate::error::Error;
-use crate::event_page::{EventCount, Profile};
-use crate::node::{Node, NodeWaiter};
-use crate::system::Function;
-use crate::wait::{Patience, Taken};
+use crate::count::{EventCount, Profile};
+use crate::index::DataportIndex;
+use crate::linux::address::PciAddress;
+use crate::linux::connection::{Connection, Waiter};
+use crate::linux::dataport::{Dataport, DataportInfo};
+use crate::linux::error::Error;
+use crate::linux::node::{Node, NodeWaiter};
+use crate::linux::system::Function;
+use crate::linux::wait::{Patience, Taken};
 
 /// An opened connection, through our own driver where that holds it, else through the registers and the stock driver.
 #[derive(Debug)]

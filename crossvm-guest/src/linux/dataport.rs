@@ -1,44 +1,10 @@
 //! Dataports: memory shared with the peer.
 
-use std::fmt;
-
-use crate::error::Error;
-use crate::map::{Map, Words};
+use crate::index::DataportIndex;
+use crate::linux::error::Error;
+use crate::raw::Map;
 use crate::rights::Rights;
-use crate::spec::MAX_DATAPORTS;
-use crate::words::{copy_in, copy_out};
-
-/// Number of a dataport within its connection, from 0 on. Dataport 0 is the first BAR behind BAR 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct DataportIndex(u8);
-
-impl DataportIndex {
-    /// The first dataport.
-    pub const FIRST: Self = Self(0);
-
-    /// Dataport `index`.
-    #[must_use]
-    pub const fn new(index: u8) -> Self {
-        Self(index)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u8 {
-        self.0
-    }
-
-    /// All that a connection can have, in order.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..=u8::MAX).take(MAX_DATAPORTS).map(Self)
-    }
-}
-
-impl fmt::Display for DataportIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
+use crate::words::Words;
 
 /// How the guest's processor maps a dataport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +21,7 @@ pub enum Caching {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataportInfo {
     pub(crate) index: DataportIndex,
-    pub(crate) bar: crate::bar::Bar,
+    pub(crate) bar: crate::linux::bar::Bar,
     pub(crate) size: u64,
     pub(crate) rights: Rights,
 }
@@ -69,7 +35,7 @@ impl DataportInfo {
 
     /// The BAR that shows it. Its size is the true size rounded up to a power of two.
     #[must_use]
-    pub const fn bar(&self) -> &crate::bar::Bar {
+    pub const fn bar(&self) -> &crate::linux::bar::Bar {
         &self.bar
     }
 
@@ -129,7 +95,7 @@ impl Dataport {
             return Err(Error::NoRight { needed: Rights::Read, granted: self.rights });
         }
         let length = buffer.len();
-        copy_out(&self.map, offset, buffer).ok_or_else(|| Error::OutOfRange { offset, length, size: self.size() })
+        self.map.copy_out(offset, buffer).ok_or_else(|| Error::OutOfRange { offset, length, size: self.size() })
     }
 
     /// Writes `bytes` from `offset` on. The peer is sure to see them once it sees an event that was emitted afterwards.
@@ -143,6 +109,6 @@ impl Dataport {
             return Err(Error::NoRight { needed: Rights::Write, granted: self.rights });
         }
         let length = bytes.len();
-        copy_in(&self.map, offset, bytes).ok_or_else(|| Error::OutOfRange { offset, length, size: self.size() })
+        self.map.copy_in(offset, bytes).ok_or_else(|| Error::OutOfRange { offset, length, size: self.size() })
     }
 }

@@ -13,15 +13,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-use crate::address::PciAddress;
-use crate::dataport::{Caching, Dataport, DataportIndex, DataportInfo};
-use crate::error::{Error, Fault};
-use crate::event_page::{EventCount, Profile};
-use crate::map::{Map, Place};
+use crate::count::{EventCount, Profile};
+use crate::fault::Fault;
+use crate::index::DataportIndex;
+use crate::linux::address::PciAddress;
+use crate::linux::dataport::{Caching, Dataport, DataportInfo};
+use crate::linux::error::Error;
+use crate::linux::system::Function;
+use crate::linux::wait::{Patience, Taken};
+use crate::raw::{Map, Place};
 use crate::rights::Rights;
 use crate::spec::{MAX_DATAPORTS, NODE_DATAPORT_SHIFT, NODE_MAX_EMITS};
-use crate::system::Function;
-use crate::wait::{Patience, Taken};
 
 /// How events reach the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

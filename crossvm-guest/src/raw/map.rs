@@ -1,6 +1,4 @@
-//! Mapped device memory and the instructions that order accesses to it: all the `unsafe` of this crate.
-
-#![allow(unsafe_code)]
+//! Device memory that Linux maps for us.
 
 use std::fs::File;
 use std::io;
@@ -9,32 +7,7 @@ use std::ptr::NonNull;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::rights::Rights;
-
-/// A word that the processor reads and writes in one access.
-pub(crate) trait Word: Copy + sealed::Plain {}
-impl Word for u8 {}
-impl Word for u32 {}
-impl Word for u64 {}
-
-mod sealed {
-    /// Integers: every bit pattern is a value.
-    pub(crate) trait Plain {}
-    impl Plain for u8 {}
-    impl Plain for u32 {}
-    impl Plain for u64 {}
-}
-
-/// Memory that somebody else may change at any time, accessed one aligned word at a time.
-///
-/// An access outside the memory or not aligned to its width is not made.
-pub(crate) trait Words {
-    /// Length in bytes.
-    fn len(&self) -> usize;
-    /// Loads the word at `offset`.
-    fn load<W: Word>(&self, offset: usize) -> Option<W>;
-    /// Stores a word at `offset`.
-    fn store<W: Word>(&self, offset: usize, value: W) -> Option<()>;
-}
+use crate::words::{Word, Words};
 
 /// A shared mapping of a file, unmapped when dropped.
 #[derive(Debug)]
@@ -124,41 +97,6 @@ impl Drop for Map {
     }
 }
 
-/// All loads and stores before it are done before any load or store after it, whatever the kind of memory.
-///
-/// Stands before EMIT: what was written to a dataport is there, and what was read from it was read, before the peer is told.
-#[inline]
-pub(crate) fn full_barrier() {
-    // SAFETY: barriers have no operands and touch no memory of the program.
-    unsafe {
-        #[cfg(target_arch = "aarch64")]
-        core::arch::asm!("dsb sy", options(nostack, preserves_flags));
-        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-        core::arch::asm!("mfence", options(nostack, preserves_flags));
-        #[cfg(target_arch = "riscv64")]
-        core::arch::asm!("fence iorw, iorw", options(nostack, preserves_flags));
-    }
-}
-
-/// All loads before it are done before any load or store after it, whatever the kind of memory.
-///
-/// Stands after a load of COUNT: what the peer wrote before it emitted is seen by the loads that follow.
-#[inline]
-pub(crate) fn load_barrier() {
-    // SAFETY: barriers have no operands and touch no memory of the program.
-    unsafe {
-        #[cfg(target_arch = "aarch64")]
-        core::arch::asm!("dmb ld", options(nostack, preserves_flags));
-        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-        core::arch::asm!("lfence", options(nostack, preserves_flags));
-        #[cfg(target_arch = "riscv64")]
-        core::arch::asm!("fence iorw, iorw", options(nostack, preserves_flags));
-    }
-}
-
-#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64", target_arch = "x86", target_arch = "riscv64")))]
-compile_error!("crossvm-guest does not know which instruction orders device memory here: add it to full_barrier and load_barrier");
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,8 +137,8 @@ mod tests {
         let file = file(&[0; 4096]);
         let map = Map::new(&file, Place { offset: 0, lead: 0, length: 4096 }, Rights::ReadWrite).unwrap();
         map.store(4, 0x0102_0304_u32).unwrap();
-        full_barrier();
-        load_barrier();
+        crate::raw::full_barrier();
+        crate::raw::load_barrier();
         let mut bytes = [0; 4];
         file.read_exact_at(&mut bytes, 4).unwrap();
         assert_eq!(u32::from_ne_bytes(bytes), 0x0102_0304);

@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 
 use rustix::param::page_size;
 
-use crate::address::PciAddress;
-use crate::bar::Bar;
-use crate::dataport::{Caching, Dataport, DataportIndex, DataportInfo};
-use crate::error::{Error, Fault};
-use crate::event_page::EventPage;
-use crate::map::{Map, Place};
+use crate::fault::Fault;
+use crate::index::DataportIndex;
+use crate::linux::address::PciAddress;
+use crate::linux::bar::Bar;
+use crate::linux::dataport::{Caching, Dataport, DataportInfo};
+use crate::linux::error::Error;
+use crate::linux::event_page::EventPage;
+use crate::linux::system::Function;
+use crate::linux::uio::Uio;
+use crate::linux::wait::{Patience, Taken, wait_for};
+use crate::raw::{Map, Place};
 use crate::rights::Rights;
 use crate::spec::{COMMAND, Command};
-use crate::system::Function;
-use crate::uio::Uio;
-use crate::wait::{Patience, Taken, wait_for};
 
 /// An opened connection: its event registers are mapped and its contents were checked.
 #[derive(Debug)]
@@ -143,7 +145,7 @@ fn command(function: &Function) -> Result<Command, Error> {
 
 /// The dataports that the BARs show, with true sizes and rights where the device tells them.
 fn dataports(bars: &[Bar], events: &EventPage) -> Result<Vec<DataportInfo>, Fault> {
-    let reference = matches!(events.profile(), crate::Profile::Reference);
+    let reference = matches!(events.profile(), crate::count::Profile::Reference);
     let mut dataports = Vec::new();
     for (position, (index, bar)) in DataportIndex::all().zip(bars).enumerate() {
         let (size, rights) = match events.records().get(position) {

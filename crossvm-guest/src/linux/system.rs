@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::address::PciAddress;
-use crate::bar::Bars;
-use crate::connection::Connection;
-use crate::endpoint::Endpoint;
-use crate::error::{Error, Fault};
+use crate::fault::Fault;
+use crate::linux::address::PciAddress;
+use crate::linux::bar::Bars;
+use crate::linux::connection::Connection;
+use crate::linux::endpoint::Endpoint;
+use crate::linux::error::Error;
 use crate::spec;
 
 /// Where the kernel shows its devices: `/sys` and `/dev`, or a copy of them elsewhere.

@@ -1,0 +1,27 @@
+//! Linux user space: functions found in sysfs, bound to a driver, mapped and waited for.
+
+mod address;
+mod bar;
+mod bind;
+mod connection;
+mod dataport;
+mod endpoint;
+mod error;
+mod event_page;
+mod node;
+mod system;
+mod uio;
+pub mod wait;
+
+pub use address::PciAddress;
+pub use bar::{Bar, Bars};
+pub use bind::{Bound, Scope};
+pub use connection::{Connection, Waiter};
+pub use dataport::{Caching, Dataport, DataportInfo};
+pub use endpoint::{Endpoint, EndpointWaiter};
+pub use error::Error;
+pub use event_page::EventPage;
+pub use node::{Interrupt, Node, NodeWaiter};
+pub use system::{Function, System};
+pub use uio::Uio;
+pub use wait::{Patience, Taken};

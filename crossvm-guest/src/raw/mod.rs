@@ -1,0 +1,28 @@
+//! All the `unsafe` of this crate: accesses to memory that others see, the instructions that order them, and, on bare metal, ports and
+//! configuration space.
+
+#![allow(unsafe_code)]
+
+mod access;
+mod barrier;
+#[cfg(feature = "bare")]
+mod config;
+#[cfg(all(feature = "linux", target_os = "linux"))]
+mod map;
+#[cfg(feature = "bare")]
+mod pointer;
+#[cfg(all(feature = "bare", any(target_arch = "x86", target_arch = "x86_64")))]
+mod ports;
+
+pub(crate) use access::Plain;
+pub(crate) use barrier::{full_barrier, load_barrier};
+#[cfg(feature = "bare")]
+pub use config::Ecam;
+#[cfg(feature = "bare")]
+pub(crate) use config::{read, write};
+#[cfg(all(feature = "linux", target_os = "linux"))]
+pub(crate) use map::{Map, Place};
+#[cfg(feature = "bare")]
+pub use pointer::{Hal, Mapped, MappedRegion};
+#[cfg(all(feature = "bare", any(target_arch = "x86", target_arch = "x86_64")))]
+pub use ports::ConfigPorts;
