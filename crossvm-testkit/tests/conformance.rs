@@ -3,11 +3,12 @@
 use crossvm_arm::spec::message;
 use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl, State};
 use crossvm_arm::{ListRegisters, Messages, Spi, SpiRange, VcpuId, Version, Vgic};
-use crossvm_core::{Bdf, ErrorType, GuestAddr, InterruptController, Irq, Level, Message, Width};
+use crossvm_core::{Bdf, ErrorType, EventId, EventSet, GuestAddr, InterruptController, Irq, Level, Message, Width};
 use crossvm_pci::{HostBridge, PciBus};
 use crossvm_testkit::conformance::interrupt_controller::{self, GuestCpu};
+use crossvm_testkit::conformance::notifier::{self, Wires};
 use crossvm_testkit::conformance::{guest_memory, irq_allocator, pci_space};
-use crossvm_testkit::{FakeBus, FakeIrqs, FakeMemory, RAM, WINDOW, range};
+use crossvm_testkit::{Doorbell, FakeBus, FakeIrqs, FakeMemory, FakeNotifier, RAM, WINDOW, range};
 
 #[test]
 fn fake_irqs_keep_the_contract() {
@@ -36,6 +37,38 @@ fn virtual_gic_keeps_the_contract() {
         for registers in [1, 4, 16] {
             interrupt_controller::all(|| Cpu::new(version, registers));
         }
+    }
+}
+
+#[test]
+fn fake_notifiers_keep_the_contract() {
+    notifier::all(Bell::new);
+    notifier::between_threads(Bell::new);
+}
+
+/// A doorbell, and a notifier for some of its events.
+struct Bell {
+    doorbell: Doorbell,
+    notifiers: Vec<(EventId, FakeNotifier)>,
+}
+
+impl Bell {
+    fn new() -> Self {
+        let doorbell = Doorbell::default();
+        let events = [0, 1, 31, 32, 63].map(|bit| EventId::new(bit).unwrap());
+        Self { notifiers: events.map(|event| (event, doorbell.notifier(event))).into(), doorbell }
+    }
+}
+
+impl Wires for Bell {
+    type Notifier = FakeNotifier;
+
+    fn notifiers(&self) -> &[(EventId, FakeNotifier)] {
+        &self.notifiers
+    }
+
+    fn receive(&self) -> EventSet {
+        self.doorbell.take()
     }
 }
 

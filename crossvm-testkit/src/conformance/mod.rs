@@ -11,4 +11,5 @@
 pub mod guest_memory;
 pub mod interrupt_controller;
 pub mod irq_allocator;
+pub mod notifier;
 pub mod pci_space;

@@ -232,6 +232,7 @@ impl<P: Platform> Notifier for Notify<P> {
 mod tests {
     use super::*;
     use crate::platform::tests::Recorder;
+    use crossvm_testkit::conformance::notifier::{self, Wires};
     use std::boxed::Box;
     use std::vec::Vec;
 
@@ -252,6 +253,32 @@ mod tests {
         assert_eq!(mailbox.take().next(), None);
         Notify::new(mailbox, ids[0], platform).notify().unwrap();
         assert_eq!(platform.kicks().len(), 3, "a new event after the receiver has looked is kicked for again");
+    }
+
+    /// A mailbox, with notifiers for some events.
+    struct Post(&'static Mailbox, Vec<(EventId, Notify<Recorder>)>);
+
+    impl Wires for Post {
+        type Notifier = Notify<Recorder>;
+
+        fn notifiers(&self) -> &[(EventId, Notify<Recorder>)] {
+            &self.1
+        }
+
+        fn receive(&self) -> EventSet {
+            self.0.take().map(|(event, _)| event).collect()
+        }
+    }
+
+    #[test]
+    fn mailboxes_keep_the_contract_of_notifiers() {
+        let make = || {
+            let (mailbox, platform) = (leak(Mailbox::for_component()), Recorder::new());
+            let events = [0, 7, 8, 63].map(|bit| EventId::new(bit).unwrap());
+            Post(mailbox, events.map(|event| (event, Notify::new(mailbox, event, platform))).into())
+        };
+        notifier::all(make);
+        notifier::between_threads(make);
     }
 
     #[test]
