@@ -36,9 +36,14 @@ impl Faults {
         Faulty { inner, faults: self.clone() }
     }
 
-    fn step<E>(&self) -> Result<(), FaultyError<E>> {
+    /// Counts a call: whether it fails.
+    pub(crate) fn hit(&self) -> bool {
         let call = self.0.calls.replace(self.0.calls.get() + 1);
-        if self.0.fail_at.get() == Some(call) { Err(FaultyError::Injected) } else { Ok(()) }
+        self.0.fail_at.get() == Some(call)
+    }
+
+    fn step<E>(&self) -> Result<(), FaultyError<E>> {
+        if self.hit() { Err(FaultyError::Injected) } else { Ok(()) }
     }
 }
 

@@ -12,6 +12,7 @@
 //!
 //! A fake panics where a caller breaks a trait's contract: a test that misuses a backend must not pass. [`conformance`] holds a test for
 //! each clause that can be seen through its trait, to run against a backend of your own. `strategy` (a feature, on by default) gives proptest strategies for what guests do.
+//! `sel4` (a feature) is a simulated seL4.
 //!
 //! ```
 //! use crossvm_core::{ConnectionId, Config, Connection, CrossVm, GuestAddr, Rights, device::Name};
@@ -42,6 +43,8 @@ mod faults;
 mod interrupts;
 mod memory;
 mod notifier;
+#[cfg(feature = "sel4")]
+pub mod sel4;
 #[cfg(feature = "strategy")]
 pub mod strategy;
 

@@ -29,9 +29,10 @@ pub use vcpu::{ArmVcpus, Entered, VcpuRegister, VirtualInterrupt, X86Vcpus};
 /// 1. `signal` never blocks. Badges of signals that nobody has taken yet are OR-ed; `wait` and `poll` give the OR and leave nothing behind.
 /// 2. `poll` gives badge 0 where nothing waits; a signal through a capability without badge cannot be told from that.
 /// 3. A call fails with the code that seL4 gives, and changes nothing then.
-/// 4. A capability that lacks a right does what seL4 lets it do: `signal` without write right has no effect but a fault of the caller; a
-///    frame is mapped with the rights that capability and call have in common.
-/// 5. A frame capability maps its frame once; a copy of it maps the frame once more. Deleting the capability unmaps it.
+/// 4. A capability that lacks a right does what seL4 lets it do: `signal` without write right has no effect; `wait`, `poll` and `receive` without
+///    read right are a fault of the caller; a frame is mapped with the rights that capability and call have in common.
+/// 5. A frame capability maps its frame once; a copy of it maps the frame once more. Unmap before deleting: seL4 5.0.0 on x86-64 leaves what a
+///    copy has mapped in place when the copy is deleted.
 pub trait Kernel {
     /// Signals a notification (`seL4_Signal`).
     fn signal(&self, notification: CPtr);
@@ -78,8 +79,10 @@ pub trait Kernel {
     /// Maps a frame (`seL4_ARM_Page_Map`, `seL4_X86_Page_Map`, `seL4_X86_Page_MapEPT`).
     ///
     /// # Errors
-    /// [`Code::FailedLookup`] where a translation table is missing: [`KernelError::missing_table`] says of which size.
-    /// [`Code::DeleteFirst`] where something is mapped at `at` already, [`Code::InvalidCapability`] where the capability has mapped its
+    /// [`Code::FailedLookup`] where a translation table is missing: [`KernelError::missing_table`] says of which size; seL4 5.0.0 says 2^22 for
+    /// guest-physical memory, whatever is missing. [`Code::DeleteFirst`] where there is a table for smaller frames at `at` (Arm:
+    /// [`Code::FailedLookup`] with the smaller size), on 5.0.0 and in guest-physical memory also where there is a frame: **today's kernels replace
+    /// a frame in a thread's space**. [`Code::InvalidCapability`] or [`Code::InvalidArgument`] where the capability has mapped its
     /// frame elsewhere, [`Code::AlignmentError`], [`Code::InvalidArgument`] outside of what can be mapped.
     fn map_frame(&self, frame: CPtr, space: Space, at: u64, rights: CapRights, attributes: Attributes) -> Result<(), KernelError>;
 
