@@ -7,8 +7,7 @@ use crossvm_core::device::{EventBarSize, Profile};
 use crossvm_core::{BarWidth, Config, EventId, InterruptMode, Rights};
 use crossvm_manifest::{Connection, Device, EventBar, Interrupt, Peer, Topology, Vm, Width};
 
-use crate::dataport::SharedMemory;
-use crate::host::{CpuId, HostAddr, HostRange};
+use crate::host::{CpuId, HostAddr, HostRange, PhysicalMemory};
 use crate::map;
 
 /// The parameter of the VMM's command line that says where the topology is: `crossvm.topology=ADDRESS,SIZE`.
@@ -123,8 +122,8 @@ pub fn images(topology: &Topology) -> impl Iterator<Item = HostRange> + '_ {
     all.filter_map(|image| HostRange::new(HostAddr::new(image.address), image.size))
 }
 
-/// The memory of a connection: what its dataports are made of, in their order.
-pub type Dataports = heapless::Vec<&'static SharedMemory, { crossvm_manifest::MAX_DATAPORTS }>;
+/// The memory of a connection's dataports, in their order.
+pub type Memories = heapless::Vec<&'static PhysicalMemory, { crossvm_manifest::MAX_DATAPORTS }>;
 
 /// Which of a connection's two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,9 @@ use crate::translation::Frame;
 /// Largest frame: what one block of level 2 maps.
 const LARGEST_FRAME: FrameSize = FrameSize::MIB_2;
 
+/// What a connection's dataports are made of, in their order.
+pub type Dataports = heapless::Vec<&'static SharedMemory, { crossvm_manifest::MAX_DATAPORTS }>;
+
 /// The memory of one dataport. Lives for ever: the ends refer to it.
 #[derive(Debug)]
 pub struct SharedMemory {

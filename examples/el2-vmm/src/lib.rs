@@ -19,7 +19,7 @@
 //! | --- | --- |
 //! | what is composed, and how the VMM is told | [`config`], `crossvm_manifest` |
 //! | the host: its memory, its device tree | [`host`] |
-//! | translation tables, guest-physical memory | [`translation`] |
+//! | guest-physical memory, and translation tables for it | [`space`], [`translation`] |
 //! | why a guest was left, PSCI, injected exceptions | [`exit`] |
 //! | the guest's machine: addresses, device tree, images | [`map`], [`guest`] |
 //! | the serial port and the shared console | [`uart`], [`console`] |
@@ -58,6 +58,7 @@ pub mod mail;
 pub mod map;
 pub mod pace;
 pub mod platform;
+pub mod space;
 pub mod stats;
 pub mod translation;
 pub mod uart;

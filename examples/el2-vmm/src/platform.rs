@@ -2,28 +2,26 @@
 
 use core::fmt::Debug;
 
-use crossvm_core::GuestRange;
+use crossvm_core::{Dataport, GuestMemory};
 
 use crate::host::{CpuId, HostRange};
+use crate::space::GuestSpace;
 
 /// The CPU and its companions, as far as the portable part needs them. A handle: cheap to copy, the same for all VMs.
 ///
 /// # Contract
 ///
-/// 1. `invalidate_stage2` acts on the guest whose translation tables the calling CPU has loaded. When it returns, no CPU uses a
-///    translation of the range that the tables do not have any more.
-/// 2. `publish_tables` makes entries that were invalid until now visible to the walks of the calling CPU.
-/// 3. `clean` and `clean_and_invalidate` write the range's cache lines back to where accesses with other attributes see them; the
+/// 1. `clean` and `clean_and_invalidate` write the range's cache lines back to where accesses with other attributes see them; the
 ///    second one lets the next load see what such an access has stored.
-/// 4. `kick` never blocks. If the CPU runs a guest, the guest is interrupted soon, if not, the call has no effect; everything stored
+/// 2. `kick` never blocks. If the CPU runs a guest, the guest is interrupted soon, if not, the call has no effect; everything stored
 ///    before the call is visible to that CPU then.
-/// 5. `print` writes the text to the console, undivided. It may wait for another CPU's `print`, for no guest.
+/// 3. `print` writes the text to the console, undivided. It may wait for another CPU's `print`, for no guest.
 pub trait Platform: Copy + Debug + Send {
-    /// Drops cached translations of a range of the running guest.
-    fn invalidate_stage2(&self, range: GuestRange);
+    /// A guest's physical address space.
+    type Memory: GuestSpace + Debug;
 
-    /// Completes stores to translation tables.
-    fn publish_tables(&self);
+    /// Memory that can be shared with a guest.
+    type Dataport: Dataport<Frame = <Self::Memory as GuestMemory>::Frame> + Debug;
 
     /// Writes a range back from the caches.
     fn clean(&self, range: HostRange);
@@ -61,6 +59,9 @@ pub enum Text<'a> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::dataport::SharedMemory;
+    use crate::translation::{Stage2, TranslationCaches};
+    use crossvm_core::GuestRange;
     use std::boxed::Box;
     use std::string::{String, ToString};
     use std::sync::Mutex;
@@ -117,12 +118,17 @@ pub(crate) mod tests {
         }
     }
 
-    impl Platform for Recorder {
+    impl TranslationCaches for Recorder {
         fn invalidate_stage2(&self, range: GuestRange) {
             self.0.lock().unwrap().invalidated.push(range);
         }
 
         fn publish_tables(&self) {}
+    }
+
+    impl Platform for Recorder {
+        type Memory = Stage2<Self>;
+        type Dataport = &'static SharedMemory;
 
         fn clean(&self, _range: HostRange) {}
 

@@ -11,10 +11,11 @@ use core::sync::atomic::{AtomicU64, AtomicUsize};
 use crossvm_core::FrameSize;
 use crossvm_manifest::{Peer, Topology};
 use el2_vmm::components::{Component, Port, Seat};
-use el2_vmm::config::{self, ConfigError, Dataports, OwnEnd};
-use el2_vmm::dataport::SharedMemory;
+use el2_vmm::config::{self, ConfigError, OwnEnd};
+use el2_vmm::dataport::{Dataports, SharedMemory};
 use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostGic, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
 use el2_vmm::mail::{Mailbox, Notify};
+use el2_vmm::translation::{Stage2, Stage2Error};
 use el2_vmm::vm::{GuestGic, Resources};
 use spin::{Mutex, Once};
 
@@ -30,6 +31,8 @@ pub(super) enum ComposeError {
     Config(ConfigError),
     /// Memory has run out.
     Memory(OutOfMemory),
+    /// A guest's translation tables.
+    Tables(Stage2Error),
     /// A dataport is no whole number of pages.
     Dataport,
     /// The VMM's image has no size: a fault of the linker script.
@@ -41,6 +44,7 @@ impl fmt::Display for ComposeError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
+            Self::Tables(error) => write!(f, "a guest's translation tables: {error:?}"),
             Self::Dataport => f.write_str("the size of a dataport is no multiple of 4 KiB"),
             Self::Image => f.write_str("the VMM's image has no size"),
         }
@@ -110,8 +114,9 @@ pub(super) fn compose(machine: Machine) -> Result<System, ComposeError> {
         // SAFETY: both ranges were free RAM and are the VM's from now on.
         let (pages, ram) = unsafe { (PhysicalMemory::new(pages), PhysicalMemory::new(ram)) };
         let cpus = config::cpus(topology, number);
-        let (name, on_reboot, pages) = (vm.name.clone(), vm.on_reboot, PagePool::new(pages));
-        let resources = Resources { name, cpus, mailbox, on_reboot, device, gic, pages, platform: Hardware };
+        let memory = Stage2::new(PagePool::new(pages), Hardware).map_err(ComposeError::Tables)?;
+        let (name, on_reboot) = (vm.name.clone(), vm.on_reboot);
+        let resources = Resources { name, cpus, mailbox, on_reboot, device, gic, memory, platform: Hardware };
         guests.push(Guest {
             launch: Mutex::new(Some(Launch { resources, dataports })),
             vm: Once::new(),
@@ -171,8 +176,8 @@ pub(super) fn wire<'a>(
     end: OwnEnd<'a>,
     dataports: &'a [Dataports],
     mailbox: impl Fn(Peer) -> Option<&'static Mailbox>,
-) -> Option<(OwnEnd<'a>, &'a Dataports, Notify<Hardware>)> {
-    Some((end, dataports.get(end.index)?, Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
+) -> Option<(OwnEnd<'a>, Dataports, Notify<Hardware>)> {
+    Some((end, dataports.get(end.index)?.clone(), Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
 }
 
 fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &'static [Dataports]) -> Vec<Seat<Hardware>> {
@@ -182,7 +187,7 @@ fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &'static
         let ports = wires.map(|(end, dataports, emit)| Port {
             name: end.connection.name.clone(),
             event: end.event,
-            dataports: dataports.clone(),
+            dataports: dataports.iter().map(|dataport| dataport.memory()).collect(),
             emit,
             received: 0,
             emitted: 0,

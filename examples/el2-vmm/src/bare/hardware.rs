@@ -3,8 +3,10 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crossvm_core::GuestRange;
+use el2_vmm::dataport::SharedMemory;
 use el2_vmm::host::{CpuId, HostRange, MAX_CPUS, Mpidr};
 use el2_vmm::platform::{Platform, Text};
+use el2_vmm::translation::{Stage2, TranslationCaches};
 use smccc::{Smc, psci};
 
 use super::registers::{read_register, write_register};
@@ -46,7 +48,7 @@ pub(super) fn power_off() -> ! {
     }
 }
 
-impl Platform for Hardware {
+impl TranslationCaches for Hardware {
     fn invalidate_stage2(&self, range: GuestRange) {
         cache::invalidate_stage2(range);
     }
@@ -54,6 +56,11 @@ impl Platform for Hardware {
     fn publish_tables(&self) {
         cache::publish_tables();
     }
+}
+
+impl Platform for Hardware {
+    type Memory = Stage2<Self>;
+    type Dataport = &'static SharedMemory;
 
     fn clean(&self, range: HostRange) {
         cache::clean(range);

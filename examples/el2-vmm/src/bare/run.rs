@@ -43,7 +43,7 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
         wait();
         serve_interrupts(system).end();
     };
-    let tables = vm.lock().tables();
+    let tables = vm.lock().memory().root();
     // VMID 0 stays unused.
     // SAFETY: the tables map the VM's RAM and its dataports.
     unsafe { el1::prepare(tables, u16::from(place.vm) + 1, place.vcpu) };

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossvm_manifest::Topology;
 use el2_vmm::components::{Request, Seat};
-use el2_vmm::config::Dataports;
+use el2_vmm::dataport::Dataports;
 use el2_vmm::host::{Machine, PhysicalMemory};
 use el2_vmm::mail::Mailbox;
 use el2_vmm::platform::{Platform, Text};

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
 use super::memory::write_first;
-use crate::config::Dataports;
+use crate::config::Memories;
 use crate::host::PhysicalMemory;
 use crate::platform::Platform;
 
@@ -16,10 +16,10 @@ static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 const STEP: usize = 64;
 
 /// On each event writes the CRC-32 of the whole first dataport to the start of the second.
-pub(super) fn work<P: Platform>(dataports: &Dataports, _received: u64, platform: P) {
+pub(super) fn work<P: Platform>(dataports: &Memories, _received: u64, platform: P) {
     if let [from, to, ..] = dataports.as_slice() {
-        platform.clean_and_invalidate(from.memory().range());
-        write_first(to.memory(), sum(from.memory()), platform);
+        platform.clean_and_invalidate(from.range());
+        write_first(to, sum(from), platform);
     }
 }
 
@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn the_sum_is_the_one_that_everybody_knows() {
-        let dataports: Dataports = [shared(4096), shared(4096)].into_iter().collect();
-        let bytes = dataports[0].memory().bytes();
-        let first = || u32::from_le_bytes(core::array::from_fn(|index| dataports[1].memory().bytes()[index].load(Ordering::Relaxed)));
-        dataports[1].memory().words()[1].store(7, Ordering::Relaxed);
+        let dataports: Memories = [shared(4096).memory(), shared(4096).memory()].into_iter().collect();
+        let bytes = dataports[0].bytes();
+        let first = || u32::from_le_bytes(core::array::from_fn(|index| dataports[1].bytes()[index].load(Ordering::Relaxed)));
+        dataports[1].words()[1].store(7, Ordering::Relaxed);
         // As zlib's crc32 has them: of 4096 zeros, and with 123456789 in front.
         work(&dataports, 1, Recorder::new());
         assert_eq!(first(), 0xc71c_0011);
@@ -63,7 +63,7 @@ mod tests {
         bytes[4095].store(1, Ordering::Relaxed);
         work(&dataports, 3, Recorder::new());
         assert_ne!(first(), EXPECTED, "the last byte counts");
-        assert_eq!(dataports[1].memory().words()[1].load(Ordering::Relaxed), 7, "nothing else is written");
+        assert_eq!(dataports[1].words()[1].load(Ordering::Relaxed), 7, "nothing else is written");
     }
 
     const EXPECTED: u32 = 0xee69_3235;

@@ -17,7 +17,7 @@ use crossvm_manifest::ComponentKind;
 use heapless::{String, Vec};
 use spin::mutex::TicketMutex;
 
-use crate::config::Dataports;
+use crate::config::Memories;
 use crate::mail::{Mailbox, Notify};
 use crate::platform::{Platform, Text};
 
@@ -34,7 +34,7 @@ pub struct Port<P> {
     /// The event id of the peer's events.
     pub event: EventId,
     /// The shared memory.
-    pub dataports: Dataports,
+    pub dataports: Memories,
     /// Signals the peer.
     pub emit: Notify<P>,
     /// Events that have come.
@@ -47,7 +47,7 @@ pub struct Port<P> {
 ///
 /// It takes time that does not depend on what a guest writes beyond the size of the memory, and reads nothing twice where the difference would
 /// matter.
-type Work<P> = fn(&Dataports, u64, P);
+type Work<P> = fn(&Memories, u64, P);
 
 /// An event that a component is to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl<P: Platform> Component<P> {
             ComponentKind::Digest => digest::work,
             ComponentKind::Source => source::work,
             // The manifest knows more than this VMM: such a component leaves the memory alone.
-            _ => |_: &Dataports, _, _| {},
+            _ => |_: &Memories, _, _| {},
         };
         Self { ports: ports.into_iter().take(MAX_PORTS).map(|port| (port.event, TicketMutex::new(port))).collect(), work }
     }
@@ -155,7 +155,7 @@ mod tests {
         let port = |(bit, mailbox): (u8, &&'static Mailbox)| {
             let event = EventId::new(bit).unwrap();
             let emit = Notify::new(mailbox, event, Recorder::new());
-            Port { name: String::new(), event, dataports: Dataports::new(), emit, received: 0, emitted: 0 }
+            Port { name: String::new(), event, dataports: Memories::new(), emit, received: 0, emitted: 0 }
         };
         let component = Component::new(ComponentKind::Source, (0..).zip(&guests).map(port));
         let mailbox = leak(Mailbox::for_component());

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use super::memory::part;
-use crate::config::Dataports;
+use crate::config::Memories;
 use crate::host::PhysicalMemory;
 use crate::platform::Platform;
 
@@ -12,9 +12,9 @@ const STEP: usize = 512;
 
 /// On each event takes the line at offset 0 of the first dataport, up to its line feed or the dataport's middle, and writes it reversed, with
 /// a line feed, from the middle on.
-pub(super) fn work<P: Platform>(dataports: &Dataports, _received: u64, platform: P) {
-    if let Some(dataport) = dataports.first() {
-        answer(dataport.memory(), platform);
+pub(super) fn work<P: Platform>(dataports: &Memories, _received: u64, platform: P) {
+    if let Some(memory) = dataports.first() {
+        answer(memory, platform);
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use crate::mail::{Mailbox, Notify};
     use crate::platform::Text;
     use crate::platform::tests::Recorder;
-    use crossvm_core::{EventId, GuestRange, Notifier};
+    use crossvm_core::{EventId, Notifier};
     use crossvm_manifest::ComponentKind;
     use std::boxed::Box;
     use std::sync::Mutex;
@@ -97,6 +97,9 @@ mod tests {
     struct Caches(HostAddr, &'static Mutex<Vec<Done>>);
 
     impl Platform for Caches {
+        type Memory = <Recorder as Platform>::Memory;
+        type Dataport = &'static SharedMemory;
+
         fn clean(&self, range: HostRange) {
             let start = range.start().get() - self.0.get();
             self.1.lock().unwrap().push(Done::WrittenBack { start, length: range.size() });
@@ -107,8 +110,6 @@ mod tests {
             self.1.lock().unwrap().push(Done::Fetched { start, length: range.size() });
         }
 
-        fn invalidate_stage2(&self, _range: GuestRange) {}
-        fn publish_tables(&self) {}
         fn barrier(&self) {}
         fn kick(&self, _cpu: CpuId) {}
         fn print(&self, _text: Text<'_>) {}
@@ -187,7 +188,7 @@ mod tests {
         let ids = [4, 9].map(|bit| EventId::new(bit).unwrap());
         // SAFETY: fresh memory of this test.
         let dataport = unsafe { SharedMemory::new(memory(4096).range()) }.unwrap();
-        let dataports = [dataport].into_iter().collect();
+        let dataports = [dataport.memory()].into_iter().collect();
         let name = heapless::String::try_from("reverse").unwrap();
         let port =
             Port { name: name.clone(), event: ids[0], dataports, emit: Notify::new(guest, ids[1], platform), received: 0, emitted: 0 };

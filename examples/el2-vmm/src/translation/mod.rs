@@ -12,5 +12,5 @@ mod stage2;
 mod table;
 
 pub use descriptor::{Descriptor, El2Attributes, LeafAttributes, Stage2Attributes};
-pub use stage2::{Frame, GuestRegion, Stage2, Stage2Error, Stage2EventPage};
+pub use stage2::{Frame, Stage2, Stage2Error, Stage2EventPage, TranslationCaches};
 pub use table::{Found, MapError, Tables};

@@ -9,6 +9,7 @@ use super::Stage2Attributes;
 use super::table::{Found, MapError, Tables};
 use crate::host::{HostAddr, HostRange, PagePool};
 use crate::platform::Platform;
+use crate::space::{GuestRegion, GuestSpace};
 
 /// Most regions of a guest's address space that are not free: RAM, devices, reserved windows.
 const MAX_REGIONS: usize = 12;
@@ -53,15 +54,19 @@ impl Error for Stage2Error {
     }
 }
 
-/// What a region of the guest's address space is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuestRegion {
-    /// The guest's RAM.
-    Ram,
-    /// A device that the VMM emulates: nothing is ever mapped there.
-    Device,
-    /// Reserved for connections.
-    Window,
+/// What of a CPU's caches knows about translation tables.
+///
+/// # Contract
+///
+/// 1. `invalidate_stage2` acts on the guest whose translation tables the calling CPU has loaded. When it returns, no CPU uses a
+///    translation of the range that the tables do not have any more.
+/// 2. `publish_tables` makes entries that were invalid until now visible to the walks of the calling CPU.
+pub trait TranslationCaches: Platform {
+    /// Drops cached translations of a range of the running guest.
+    fn invalidate_stage2(&self, range: GuestRange);
+
+    /// Completes stores to translation tables.
+    fn publish_tables(&self);
 }
 
 /// A guest's physical address space.
@@ -103,7 +108,7 @@ impl<P: Platform> EventPage for Stage2EventPage<P> {
     }
 }
 
-impl<P: Platform> Stage2<P> {
+impl<P: TranslationCaches> Stage2<P> {
     /// An empty address space with its tables in `pool`.
     ///
     /// # Errors
@@ -118,22 +123,6 @@ impl<P: Platform> Stage2<P> {
         self.tables.root()
     }
 
-    /// Maps guest RAM: readable, writable, executable.
-    ///
-    /// # Errors
-    /// [`Stage2Error`] where the range is taken or cannot be mapped.
-    pub fn add_ram(&mut self, range: GuestRange, memory: HostRange) -> Result<(), Stage2Error> {
-        self.add(range, GuestRegion::Ram, memory, Stage2Attributes::Ram)
-    }
-
-    /// Maps registers of a physical device.
-    ///
-    /// # Errors
-    /// [`Stage2Error`] where the range is taken or cannot be mapped.
-    pub fn add_registers(&mut self, range: GuestRange, registers: HostRange) -> Result<(), Stage2Error> {
-        self.add(range, GuestRegion::Device, registers, Stage2Attributes::Device)
-    }
-
     fn add(&mut self, range: GuestRange, region: GuestRegion, to: HostRange, attributes: Stage2Attributes) -> Result<(), Stage2Error> {
         self.take(range, region)?;
         let mapped = self.tables.map(range.start().get(), to.start(), range.size().min(to.size()), attributes.into());
@@ -143,20 +132,6 @@ impl<P: Platform> Stage2<P> {
         }
         self.platform.publish_tables();
         Ok(())
-    }
-
-    /// Keeps a range free of mappings, for an emulated device.
-    ///
-    /// # Errors
-    /// [`Stage2Error`] where the range is taken.
-    pub fn add_device(&mut self, range: GuestRange) -> Result<(), Stage2Error> {
-        self.take(range, GuestRegion::Device)
-    }
-
-    /// What lies at `address`.
-    #[must_use]
-    pub fn region_at(&self, address: GuestAddr) -> Option<GuestRegion> {
-        self.regions.iter().find(|(range, _)| range.contains(address)).map(|(_, region)| *region)
     }
 
     /// Where the guest's accesses to `address` go, and what they may do; `None`: they trap.
@@ -187,7 +162,7 @@ impl<P> ErrorType for Stage2<P> {
     type Error = Stage2Error;
 }
 
-impl<P: Platform> GuestMemory for Stage2<P> {
+impl<P: TranslationCaches> GuestMemory for Stage2<P> {
     type Frame = Frame;
     type EventPage = Stage2EventPage<P>;
 
@@ -244,6 +219,24 @@ impl<P: Platform> GuestMemory for Stage2<P> {
 
     fn destroy_event_page(&mut self, page: Stage2EventPage<P>) {
         self.tables.pool().release_block(page.block);
+    }
+}
+
+impl<P: TranslationCaches> GuestSpace for Stage2<P> {
+    fn add_ram(&mut self, range: GuestRange, memory: HostRange) -> Result<(), Stage2Error> {
+        self.add(range, GuestRegion::Ram, memory, Stage2Attributes::Ram)
+    }
+
+    fn add_registers(&mut self, range: GuestRange, registers: HostRange) -> Result<(), Stage2Error> {
+        self.add(range, GuestRegion::Device, registers, Stage2Attributes::Device)
+    }
+
+    fn add_device(&mut self, range: GuestRange) -> Result<(), Stage2Error> {
+        self.take(range, GuestRegion::Device)
+    }
+
+    fn region_at(&self, address: GuestAddr) -> Option<GuestRegion> {
+        self.regions.iter().find(|(range, _)| range.contains(address)).map(|(_, region)| *region)
     }
 }
 

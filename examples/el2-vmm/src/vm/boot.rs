@@ -19,6 +19,7 @@ use crate::guest::{self, Description, LoadError, Loaded, Placement, SEED_BYTES};
 use crate::host::{HostRange, PhysicalMemory};
 use crate::map;
 use crate::platform::Platform;
+use crate::space::GuestSpace;
 use crate::uart::Pl011;
 use crate::vcpu::Start;
 

@@ -7,7 +7,7 @@ use super::{ComposeError, Gic};
 use crate::host::HostRange;
 use crate::map;
 use crate::platform::Platform;
-use crate::translation::Stage2;
+use crate::space::GuestSpace;
 
 /// The interrupt controller that the hardware has for a guest: a guest finds the version of the physical one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum GuestGic {
 const PAGE: u64 = 4096;
 
 /// The guest's interrupt controller at power-on, with its registers in the guest's address space.
-pub(super) fn controller<P: Platform>(gic: GuestGic, memory: &mut Stage2<P>) -> Result<Gic, ComposeError<P>> {
+pub(super) fn controller<P: Platform>(gic: GuestGic, memory: &mut P::Memory) -> Result<Gic, ComposeError<P>> {
     let interface = map::CPU_INTERFACE;
     let (version, frame) = match gic {
         GuestGic::V2 { virtual_interface } => {

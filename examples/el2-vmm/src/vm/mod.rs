@@ -28,23 +28,22 @@ use core::fmt;
 use crossvm_arm::{VcpuSet, Vgic};
 use crossvm_core::device::Name;
 use crossvm_core::{
-    Config, Connection, ConnectionId, CrossVm, DataportEnd, Event, InstallError, InterruptController, InterruptMode, Parts,
+    Config, Connection, ConnectionId, CrossVm, DataportEnd, ErrorType, Event, InstallError, InterruptController, InterruptMode, Parts,
 };
 use crossvm_manifest::{MAX_CONNECTIONS, MAX_NAME, Peer, Reboot};
 use crossvm_pci::{HostBridge, PciBus, PciError};
 use heapless::{String, Vec};
 
 use crate::components::Request;
-use crate::config::{Dataports, OwnEnd};
+use crate::config::OwnEnd;
 use crate::console::{Flush, LineBuffer};
-use crate::dataport::SharedMemory;
 use crate::guest::LoadError;
-use crate::host::{CpuId, HostAddr, PagePool};
+use crate::host::CpuId;
 use crate::mail::{Mailbox, Notify};
 use crate::map;
 use crate::platform::{Platform, Text};
+use crate::space::GuestSpace;
 use crate::stats::ExitCounts;
-use crate::translation::{Stage2, Stage2Error};
 use crate::uart::Pl011;
 use crate::vcpu::Vcpu;
 use power::Power;
@@ -61,9 +60,9 @@ pub type Bus = PciBus<MAX_CONNECTIONS>;
 /// The guest's interrupt controller.
 pub type Gic = Vgic<{ map::VCPUS }, { map::SPI_WORDS }>;
 /// What the VM's connections stand on.
-pub type Backend<P> = Parts<Stage2<P>, Bus, Spis, Gic>;
+pub type Backend<P> = Parts<<P as Platform>::Memory, Bus, Spis, Gic>;
 /// The VM's connections.
-pub type Connections<P> = CrossVm<Backend<P>, &'static SharedMemory, Notify<P>, MAX_CONNECTIONS>;
+pub type Connections<P> = CrossVm<Backend<P>, <P as Platform>::Dataport, Notify<P>, MAX_CONNECTIONS>;
 
 /// Most records of moved BARs that one VM may cause.
 const MOVE_RECORDS: u32 = 256;
@@ -109,7 +108,7 @@ pub struct Vm<P: Platform> {
 
 /// What a VM is made of.
 #[derive(Debug)]
-pub struct Resources<P> {
+pub struct Resources<P: Platform> {
     /// Its name.
     pub name: String<MAX_NAME>,
     /// The CPU of each vCPU: at least one.
@@ -122,8 +121,8 @@ pub struct Resources<P> {
     pub device: Config,
     /// The interrupt controller that its hardware has for it.
     pub gic: GuestGic,
-    /// Pages for its translation tables and event registers.
-    pub pages: PagePool,
+    /// Its physical address space, empty.
+    pub memory: P::Memory,
     /// The hardware.
     pub platform: P,
 }
@@ -142,10 +141,13 @@ impl Kicks {
     }
 }
 
+/// Why an address space could not be changed.
+type MemoryError<P> = <<P as Platform>::Memory as ErrorType>::Error;
+
 /// Why a VM could not be composed.
 pub enum ComposeError<P: Platform> {
     /// Its address space.
-    Memory(Stage2Error),
+    Memory(MemoryError<P>),
     /// The windows of its PCI bus.
     Window(PciError),
     /// Its interrupt controller.
@@ -187,10 +189,9 @@ impl<P: Platform> Vm<P> {
     /// A VM without RAM and connections.
     ///
     /// # Errors
-    /// [`ComposeError::Memory`] where the translation tables have no room.
+    /// [`ComposeError::Memory`] where the address space is not empty or has no room.
     pub fn new(resources: Resources<P>) -> Result<Self, ComposeError<P>> {
-        let Resources { name, cpus, mailbox, on_reboot, device, gic, pages, platform } = resources;
-        let mut memory = Stage2::new(pages, platform).map_err(ComposeError::Memory)?;
+        let Resources { name, cpus, mailbox, on_reboot, device, gic, mut memory, platform } = resources;
         for device in [map::DISTRIBUTOR, map::UART, map::ECAM.range()] {
             memory.add_device(device).map_err(ComposeError::Memory)?;
         }
@@ -226,7 +227,10 @@ impl<P: Platform> Vm<P> {
     ///
     /// # Errors
     /// [`ComposeError`]; no connection is installed then.
-    pub fn connect<'a>(&mut self, ends: impl Iterator<Item = (OwnEnd<'a>, &'a Dataports, Notify<P>)>) -> Result<(), ComposeError<P>> {
+    pub fn connect<'a, D: IntoIterator<Item = P::Dataport>>(
+        &mut self,
+        ends: impl Iterator<Item = (OwnEnd<'a>, D, Notify<P>)>,
+    ) -> Result<(), ComposeError<P>> {
         let ends: Vec<_, MAX_CONNECTIONS> = ends.collect();
         let wanted = ends.iter().filter(|(end, ..)| end.interrupt == InterruptMode::OwnLine).count();
         let mut own = interrupts::own_lines(wanted, ends.len().saturating_sub(wanted));
@@ -243,9 +247,7 @@ impl<P: Platform> Vm<P> {
             };
             let mut connection = Connection::new(name).with_emit(emit).with_event(end.event).with_interrupt(interrupt);
             for ((rights, width), dataport) in end.dataports().zip(memory) {
-                connection = connection
-                    .with_dataport_end(DataportEnd { dataport: *dataport, rights, width })
-                    .map_err(|_| ComposeError::Dataports)?;
+                connection = connection.with_dataport_end(DataportEnd { dataport, rights, width }).map_err(|_| ComposeError::Dataports)?;
             }
             let request = match end.peer {
                 Peer::Vm(_) => None,
@@ -266,10 +268,10 @@ impl<P: Platform> Vm<P> {
         &self.name
     }
 
-    /// Where its translation tables start.
+    /// Its physical address space.
     #[must_use]
-    pub const fn tables(&self) -> HostAddr {
-        self.backend.memory.root()
+    pub const fn memory(&self) -> &P::Memory {
+        &self.backend.memory
     }
 
     /// Its interrupt controller, for what only the CPU itself can tell it.

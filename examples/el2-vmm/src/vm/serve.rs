@@ -12,8 +12,8 @@ use crate::exit::spec::{Syndrome, SystemRegisterIss};
 use crate::exit::{self, Abort, AbortKind, Access, Call, Cause, Delivered, El1Registers, Exit, PsciReturn, Register, SystemRegisterAccess};
 use crate::map;
 use crate::platform::Platform;
+use crate::space::{GuestRegion, GuestSpace};
 use crate::stats::ExitKind;
-use crate::translation::GuestRegion;
 use crate::vcpu::{Start, Vcpu};
 
 /// The syndrome registers of an exit by a synchronous exception.

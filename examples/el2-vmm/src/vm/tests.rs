@@ -11,13 +11,14 @@ use crossvm_manifest::{Connection, Dataport, Interrupt, Peer, Reboot, Topology, 
 use proptest::prelude::*;
 
 use super::*;
+use crate::dataport::{Dataports, SharedMemory};
 use crate::exit::spec::{self, DataAbortIss, Syndrome, SystemRegisterIss};
 use crate::exit::{El1Registers, Register};
-use crate::host::PhysicalMemory;
 use crate::host::tests::memory;
+use crate::host::{PagePool, PhysicalMemory};
 use crate::mail::Mailbox;
 use crate::platform::tests::Recorder;
-use crate::translation::{LeafAttributes, Stage2Attributes};
+use crate::translation::{LeafAttributes, Stage2, Stage2Attributes};
 
 mod composition;
 mod holders;
@@ -94,7 +95,7 @@ impl Rig {
             on_reboot: Reboot::Restart,
             device: Config::default(),
             gic,
-            pages: PagePool::new(memory(PagePool::SIZE)),
+            memory: Stage2::new(PagePool::new(memory(PagePool::SIZE)), platform).unwrap(),
             platform,
         };
         let mut vm = Vm::new(resources).unwrap();
@@ -112,7 +113,7 @@ impl Rig {
             .extend([connection("own", 64 << 10, ReadWrite, Peer::Vm(1)), connection("lookup", 8 << 10, Read, Peer::Component(3))]);
         let memories = dataports.map(|dataport| [dataport].into_iter().collect::<Dataports>());
         let ends = crate::config::ends(&topology, Peer::Vm(0));
-        let ends = ends.zip(&memories).map(|(end, memory)| (end, memory, Notify::new(peer, EVENT, platform)));
+        let ends = ends.zip(&memories).map(|(end, memory)| (end, memory.clone(), Notify::new(peer, EVENT, platform)));
         vm.connect(ends).unwrap();
         let ram = memory(RAM);
         vm.add_ram(ram.range()).unwrap();

@@ -37,12 +37,12 @@ fn vm(device: Config, dataports: &[&[(u64, Width)]]) -> (Rig, Vec<Dataports>) {
         on_reboot: Reboot::Restart,
         device,
         gic: GuestGic::V3,
-        pages: PagePool::new(memory(pages)),
+        memory: Stage2::new(PagePool::new(memory(pages)), rig.platform).unwrap(),
         platform: rig.platform,
     };
     rig.vm = Vm::new(resources).unwrap();
     let ends = crate::config::ends(&topology, Peer::Vm(0));
-    rig.vm.connect(ends.zip(&memories).map(|(end, memory)| (end, memory, Notify::new(rig.peer, EVENT, rig.platform)))).unwrap();
+    rig.vm.connect(ends.zip(&memories).map(|(end, memory)| (end, memory.clone(), Notify::new(rig.peer, EVENT, rig.platform)))).unwrap();
     rig.vm.add_ram(rig.ram.range()).unwrap();
     rig.boot();
     (rig, memories)
