@@ -176,8 +176,8 @@ pub(super) fn wire<'a>(
     end: OwnEnd<'a>,
     dataports: &'a [Dataports],
     mailbox: impl Fn(Peer) -> Option<&'static Mailbox>,
-) -> Option<(OwnEnd<'a>, Dataports, Notify<Hardware>)> {
-    Some((end, dataports.get(end.index)?.clone(), Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
+) -> Option<(OwnEnd<'a>, impl Iterator<Item = &'static SharedMemory> + 'a, Notify<Hardware>)> {
+    Some((end, dataports.get(end.index)?.iter().copied(), Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
 }
 
 fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &'static [Dataports]) -> Vec<Seat<Hardware>> {
@@ -187,7 +187,7 @@ fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &'static
         let ports = wires.map(|(end, dataports, emit)| Port {
             name: end.connection.name.clone(),
             event: end.event,
-            dataports: dataports.iter().map(|dataport| dataport.memory()).collect(),
+            dataports: dataports.map(|dataport| dataport.memory()).collect(),
             emit,
             received: 0,
             emitted: 0,
