@@ -2,12 +2,17 @@
 
 use core::fmt;
 
-use crate::{Problem, Topology};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{FixedPeer, Problem, Topology};
 
 /// Version of the compact form. A VMM refuses every other.
 pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"crossvm\0";
+/// In front of a [`FixedPeer`].
+const FIXED_MAGIC: [u8; 8] = *b"crossvmF";
 /// Magic, version (u32, little endian), length of the payload (u32, little endian).
 const HEADER: usize = 16;
 
@@ -51,6 +56,33 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// Magic word, version and length in front of the encoded value; the part of `buffer` that is used.
+fn frame<'a>(magic: [u8; 8], value: &impl Serialize, buffer: &'a mut [u8]) -> Result<&'a [u8], Error> {
+    let (header, body) = buffer.split_at_mut_checked(HEADER).ok_or(Error::NoSpace)?;
+    let length = postcard::to_slice(value, body).map_err(|_| Error::NoSpace)?.len();
+    let length32 = u32::try_from(length).map_err(|_| Error::NoSpace)?;
+    for (to, from) in header.iter_mut().zip(magic.iter().chain(&FORMAT_VERSION.to_le_bytes()).chain(&length32.to_le_bytes())) {
+        *to = *from;
+    }
+    buffer.get(..HEADER.saturating_add(length)).ok_or(Error::NoSpace)
+}
+
+/// What [`frame`] wrote; bytes behind it are ignored.
+fn unframe<T: DeserializeOwned>(expected: [u8; 8], bytes: &[u8]) -> Result<T, Error> {
+    let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(Error::NotATopology)?;
+    if *magic != expected {
+        return Err(Error::NotATopology);
+    }
+    let (version, rest) = rest.split_first_chunk::<4>().ok_or(Error::Damaged)?;
+    let version = u32::from_le_bytes(*version);
+    if version != FORMAT_VERSION {
+        return Err(Error::Version { found: version });
+    }
+    let (length, body) = rest.split_first_chunk::<4>().ok_or(Error::Damaged)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| Error::Damaged)?;
+    postcard::from_bytes(body.get(..length).ok_or(Error::Damaged)?).map_err(|_| Error::Damaged)
+}
+
 impl Topology {
     /// Encodes into `buffer` and returns the part of it that is used.
     ///
@@ -58,13 +90,7 @@ impl Topology {
     /// [`Error::Problem`] where [`Topology::check`] finds one, [`Error::NoSpace`] where `buffer` is too small.
     pub fn encode<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Error> {
         self.check().map_err(Error::Problem)?;
-        let (header, body) = buffer.split_at_mut_checked(HEADER).ok_or(Error::NoSpace)?;
-        let length = postcard::to_slice(self, body).map_err(|_| Error::NoSpace)?.len();
-        let length32 = u32::try_from(length).map_err(|_| Error::NoSpace)?;
-        for (to, from) in header.iter_mut().zip(MAGIC.iter().chain(&FORMAT_VERSION.to_le_bytes()).chain(&length32.to_le_bytes())) {
-            *to = *from;
-        }
-        buffer.get(..HEADER.saturating_add(length)).ok_or(Error::NoSpace)
+        frame(MAGIC, self, buffer)
     }
 
     /// Decodes what [`Topology::encode`] wrote; bytes behind it are ignored.
@@ -72,19 +98,26 @@ impl Topology {
     /// # Errors
     /// [`Error::NotATopology`], [`Error::Version`], [`Error::Damaged`], or [`Error::Problem`] where the check fails.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(Error::NotATopology)?;
-        if *magic != MAGIC {
-            return Err(Error::NotATopology);
-        }
-        let (version, rest) = rest.split_first_chunk::<4>().ok_or(Error::Damaged)?;
-        let version = u32::from_le_bytes(*version);
-        if version != FORMAT_VERSION {
-            return Err(Error::Version { found: version });
-        }
-        let (length, body) = rest.split_first_chunk::<4>().ok_or(Error::Damaged)?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| Error::Damaged)?;
-        let topology: Self = postcard::from_bytes(body.get(..length).ok_or(Error::Damaged)?).map_err(|_| Error::Damaged)?;
+        let topology: Self = unframe(MAGIC, bytes)?;
         topology.check().map_err(Error::Problem)?;
         Ok(topology)
+    }
+}
+
+impl FixedPeer {
+    /// Encodes into `buffer` and returns the part of it that is used.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] where `buffer` is too small.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Error> {
+        frame(FIXED_MAGIC, self, buffer)
+    }
+
+    /// Decodes what [`FixedPeer::encode`] wrote; bytes behind it are ignored.
+    ///
+    /// # Errors
+    /// [`Error::NotATopology`], [`Error::Version`] or [`Error::Damaged`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        unframe(FIXED_MAGIC, bytes)
     }
 }

@@ -13,6 +13,7 @@
 //! | what there is and how it is connected | [`Topology`] |
 //! | what no VMM could compose | [`Problem`] |
 //! | the compact form | [`Topology::encode`], [`Topology::decode`] |
+//! | what one program of a static system has, and Microkit system descriptions | [`FixedPeer`]; feature `microkit`, module `manifest::microkit` |
 //!
 //! `docs/manifest.md` of the repository says what can be in a manifest.
 //!
@@ -37,6 +38,7 @@
 
 mod check;
 mod compact;
+mod fixed;
 #[cfg(feature = "toml")]
 #[allow(clippy::arithmetic_side_effects, reason = "on a host, and overflow ends the command; no guest reaches it")]
 pub mod manifest;
@@ -45,6 +47,7 @@ mod topology;
 
 pub use check::Problem;
 pub use compact::{Error, FORMAT_VERSION};
+pub use fixed::{FixedConnection, FixedDataport, FixedPeer, FixedVm, TwoViews};
 pub use name::{NameRule, VMM_NAME};
 pub use topology::{
     Component, ComponentKind, Connection, DATAPORT_REGISTERS, Dataport, Device, End, EventBar, Image, Interrupt, MAX_COMMAND_LINE,

@@ -11,6 +11,7 @@ mod host;
 mod interrupt;
 mod launch;
 mod manifest;
+mod microkit;
 mod modules;
 mod output;
 mod process;
@@ -59,6 +60,7 @@ enum Verb {
     Build,
     Check(check::Arguments),
     Demo(demo::Arguments),
+    Microkit(microkit::Arguments),
     Module(modules::Arguments),
     Run(run::Arguments),
     Sel4(sel4::Arguments),
@@ -103,6 +105,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
             interrupt::watch()?;
             demo::demo(&workspace, &arguments)?;
         }
+        Verb::Microkit(arguments) => return microkit::microkit(&arguments),
         Verb::Module(arguments) => modules::module(&workspace, &arguments)?,
         Verb::Verify(arguments) => {
             interrupt::watch()?;

@@ -11,7 +11,9 @@ use super::table::{Located, SizeRule, Table, wrong_type};
 use super::words;
 use crate::{DATAPORT_REGISTERS, Dataport, Interrupt, MAX_DATAPORTS, MAX_NAME, NameRule, Rights, Width};
 
-const KEYS: [&str; 7] = ["name", "between", "size", "rights", "width", "dataports", "interrupt"];
+const KEYS: [&str; 8] = ["name", "between", "size", "rights", "width", "caching", "dataports", "interrupt"];
+/// What a dataport has of its own.
+const DATAPORT_KEYS: [&str; 4] = ["size", "rights", "width", "caching"];
 const SIZE: SizeRule = SizeRule { unit: Bytes(4 << 10), most: Bytes(Width::Bits64.most()), example: Bytes(64 << 10) };
 const SIZE_HELP: &str =
     "say how much memory both share, `size = \"64 KiB\"`, or `dataports = []` for a connection that only carries events";
@@ -23,9 +25,21 @@ pub struct Connection {
     pub name: String,
     /// The shared memory; none: events only. Rights are in the order of the ends.
     pub dataports: Vec<Dataport>,
+    /// How both ends map each of them.
+    pub caching: Vec<Caching>,
     /// The ends.
     pub ends: [End; 2],
     pub(super) at: ConnectionAt,
+}
+
+/// How both ends of a connection map a dataport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Caching {
+    /// As normal memory, write-back cacheable.
+    #[default]
+    Cached,
+    /// Without caches.
+    Uncached,
 }
 
 /// One end of a connection.
@@ -77,10 +91,12 @@ pub(super) fn read(found: &mut Collector<'_>, table: &Table<'_>) -> Option<Conne
     let [one, other] = interrupt?;
     let memory = table.key("dataports").or_else(|| table.key("size")).unwrap_or_else(|| table.at.clone());
     let [a, b] = ends;
-    let (dataports, places): (Vec<Dataport>, Vec<DataportAt>) = dataports.into_iter().unzip();
+    let caching = dataports.iter().map(|dataport| dataport.caching).collect();
+    let (dataports, places) = dataports.into_iter().map(|dataport| (dataport.dataport, dataport.at)).unzip();
     Some(Connection {
         name: name.value.to_owned(),
         dataports,
+        caching,
         ends: [End { peer: a.value.to_owned(), interrupt: one }, End { peer: b.value.to_owned(), interrupt: other }],
         at: ConnectionAt { name: name.at, ends: [a.at, b.at], between: whole, dataports: places, memory },
     })
@@ -178,8 +194,15 @@ fn interrupts(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str;
     each_end(found, table, "interrupt", peers, &choices, "a connection's interrupts")
 }
 
-fn dataports(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 2]>) -> Option<Vec<(Dataport, DataportAt)>> {
-    let short = ["size", "rights", "width"].into_iter().find_map(|key| Some((key, table.key(key)?)));
+/// A dataport as it is read.
+struct Read {
+    dataport: Dataport,
+    caching: Caching,
+    at: DataportAt,
+}
+
+fn dataports(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 2]>) -> Option<Vec<Read>> {
+    let short = DATAPORT_KEYS.into_iter().find_map(|key| Some((key, table.key(key)?)));
     let Some(value) = table.get("dataports") else {
         if table.get("size").is_none() {
             table.missing(found, "size", SIZE_HELP);
@@ -212,7 +235,7 @@ fn dataports(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 
     for element in array.iter() {
         match Table::of(element, "a dataport") {
             Some(table) => {
-                table.only(found, &["size", "rights", "width"]);
+                table.only(found, &DATAPORT_KEYS);
                 if table.get("size").is_none() {
                     table.missing(found, "size", "say how large it is: `{ size = \"64 KiB\" }`");
                 }
@@ -224,8 +247,8 @@ fn dataports(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 
             }
         }
     }
-    let dataports: Vec<(Dataport, DataportAt)> = dataports.into_iter().collect::<Option<_>>()?;
-    if dataports.iter().map(|(dataport, _)| dataport.width.registers()).sum::<usize>() > DATAPORT_REGISTERS {
+    let dataports: Vec<Read> = dataports.into_iter().collect::<Option<_>>()?;
+    if dataports.iter().map(|read| read.dataport.width.registers()).sum::<usize>() > DATAPORT_REGISTERS {
         let help = format!(
             "there are {DATAPORT_REGISTERS} registers, and one that is 64 bits wide takes two: take `width = 32` for some, or make another connection"
         );
@@ -235,11 +258,12 @@ fn dataports(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 
     Some(dataports)
 }
 
-fn dataport(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 2]>) -> Option<(Dataport, DataportAt)> {
+fn dataport(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 2]>) -> Option<Read> {
     let width = width(found, table);
     let size = table.size(found, "size", &SIZE);
     let rights = rights(found, table, peers);
-    let (width, size, rights) = (width?, size?, rights?);
+    let caching = caching(found, table, peers);
+    let (width, size, rights, caching) = (width?, size?, rights?, caching?);
     if size.value > width.most() {
         let message = format!("{} are too much for a dataport of 32 bits", Bytes(size.value));
         let help = "let the guest put it above 4 GiB: `width = 64`";
@@ -247,7 +271,26 @@ fn dataport(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 2
         return None;
     }
     let at = DataportAt { all: table.at.clone(), size: size.at, rights: table.get("rights").map(Spanned::span) };
-    Some((Dataport { size: size.value, rights, width }, at))
+    Some(Read { dataport: Dataport { size: size.value, rights, width }, caching, at })
+}
+
+/// How both ends map it: what one end has in its cache, one without caches does not see.
+fn caching(found: &mut Collector<'_>, table: &Table<'_>, peers: Option<[&str; 2]>) -> Option<Caching> {
+    let choices = [("cached", Caching::Cached), ("uncached", Caching::Uncached)];
+    let [one, other] = each_end(found, table, "caching", peers, &choices, "the caching of a dataport")?.map(Option::unwrap_or_default);
+    if one != other {
+        let at = table.get("caching").map_or_else(|| table.at.clone(), Spanned::span);
+        let help = "map it the same way at both ends: `caching = \"cached\"`, as it is where nothing is said, or `caching = \"uncached\"`";
+        found.report(
+            Kind::Caching,
+            &at,
+            "one end maps this dataport with caches, the other without",
+            "they would see different bytes",
+            help,
+        );
+        return None;
+    }
+    Some(one)
 }
 
 fn width(found: &mut Collector<'_>, table: &Table<'_>) -> Option<Width> {

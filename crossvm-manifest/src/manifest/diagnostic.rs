@@ -46,6 +46,8 @@ pub enum Kind {
     NoVm,
     /// A dataport that nobody may write.
     NobodyWrites,
+    /// The ends of a connection map a dataport with different caching.
+    Caching,
     /// A component lacks a dataport or rights.
     ComponentNeeds,
     /// There are more than there is room for.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::diagnostic::{Collector, Kind};
-use super::{Bytes, Connection, Diagnostics, Manifest, Source, Vm, words};
+use super::{Bytes, Caching, Connection, Diagnostics, Manifest, Source, Vm, places, words};
 use crate::{Profile, Width};
 
 /// Size of the BAR with the table of messages that a connection of the extended profile has.
@@ -23,7 +23,7 @@ pub struct Limits {
 }
 
 impl Manifest {
-    /// Checks that a platform can give what the manifest asks for.
+    /// Checks that a platform can give what the manifest asks for. Memory without caches none can give that maps it when it runs.
     ///
     /// # Errors
     /// Every place where it cannot.
@@ -31,6 +31,7 @@ impl Manifest {
         let mut found = Collector::new(source);
         self.check_vcpus(&mut found, limits);
         self.check_memory(&mut found, limits);
+        self.check_caching(&mut found, limits);
         for vm in &self.vms {
             self.check_window(&mut found, limits, vm);
         }
@@ -62,6 +63,15 @@ impl Manifest {
         }
     }
 
+    fn check_caching(&self, found: &mut Collector<'_>, limits: &Limits) {
+        let dataports = self.connections.iter().flat_map(|connection| connection.caching.iter().zip(&connection.at.dataports));
+        for (_, at) in dataports.filter(|(caching, _)| **caching == Caching::Uncached) {
+            let message = format!("{} maps all dataports with caches", limits.platform);
+            let help = "take `caching` away; a Microkit system can have dataports without caches";
+            found.report(Kind::Platform, &at.all, message, "this one is to have none", help);
+        }
+    }
+
     /// Whether the BARs of a VM that lie below 4 GiB find room there.
     fn check_window(&self, found: &mut Collector<'_>, limits: &Limits, vm: &Vm) {
         let own: Vec<&Connection> =
@@ -73,7 +83,7 @@ impl Manifest {
         let events = own.iter().map(|_| vm.device.event_bar.bytes());
         let messages = own.iter().filter(|_| vm.device.profile == Profile::Extended).map(|_| MESSAGE_TABLE);
         let sizes: Vec<u64> = own.iter().flat_map(low).chain(events).chain(messages).collect();
-        if fits(&limits.low_window, sizes.clone()) {
+        if places::find(&limits.low_window, &sizes).is_some() {
             return;
         }
         let largest = own.iter().flat_map(|connection| connection.dataports.iter().zip(&connection.at.dataports));
@@ -111,38 +121,5 @@ impl Manifest {
     pub fn counts(&self) -> String {
         let counts = [(self.vms.len(), "VM"), (self.components.len(), "component"), (self.connections.len(), "connection")];
         counts.map(|(number, one)| words::count(number, one)).join(", ")
-    }
-}
-
-/// Whether blocks of these sizes, powers of two, each at a multiple of its size, fit into `window`. The largest come first: nothing that
-/// is placed later then needs a better place.
-fn fits(window: &Range<u64>, mut sizes: Vec<u64>) -> bool {
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    let mut free = vec![window.clone()];
-    sizes.into_iter().all(|size| {
-        let place = free.iter().enumerate().find_map(|(index, range)| {
-            let start = range.start.checked_next_multiple_of(size)?;
-            let end = start.checked_add(size)?;
-            (end <= range.end).then_some((index, start, end))
-        });
-        let Some((index, start, end)) = place else { return false };
-        let range = free.swap_remove(index);
-        free.extend([range.start..start, end..range.end].into_iter().filter(|range| !range.is_empty()));
-        true
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_fit_where_each_finds_a_multiple_of_its_size() {
-        let window = 0x1000_0000..0x3eff_0000;
-        const MIB: u64 = 1 << 20;
-        assert!(fits(&window, vec![256 * MIB, 256 * MIB, 64 * MIB, 64 * MIB, 4096]));
-        assert!(!fits(&window, vec![512 * MIB]), "there are 752 MiB, but no multiple of 512 MiB has 512 MiB behind it");
-        assert!(!fits(&window, vec![256 * MIB; 3]));
-        assert!(fits(&(0x1000..0x4000), vec![0x1000, 0x2000]) && !fits(&(0x1000..0x4000), vec![0x2000, 0x2000]));
     }
 }

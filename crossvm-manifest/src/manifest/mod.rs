@@ -38,8 +38,11 @@ mod diagnostic;
 #[cfg(feature = "drawing")]
 mod drawing;
 mod limits;
+#[cfg(feature = "microkit")]
+pub mod microkit;
 mod objection;
 mod peers;
+mod places;
 mod platform;
 mod render;
 mod source;
@@ -54,7 +57,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 pub use bytes::{Bytes, NotASize};
-pub use connection::{Connection, End};
+pub use connection::{Caching, Connection, End};
 pub use diagnostic::{Diagnostic, Diagnostics, Kind, Related};
 pub use limits::Limits;
 pub use objection::{Objection, Place};

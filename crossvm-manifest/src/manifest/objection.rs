@@ -27,6 +27,16 @@ pub enum Place {
         /// The VM.
         vm: usize,
     },
+    /// The name of a VM.
+    VmName {
+        /// The VM.
+        vm: usize,
+    },
+    /// The name of a component.
+    ComponentName {
+        /// The component.
+        component: usize,
+    },
     /// A connection.
     Connection {
         /// The connection.
@@ -60,6 +70,8 @@ impl Manifest {
                 Place::Initrd { vm } => self.vms.get(vm).map(|vm| vm.at.initrd.as_ref().unwrap_or(&vm.at.name)),
                 Place::Memory { vm } => self.vms.get(vm).map(|vm| &vm.at.memory),
                 Place::Vcpus { vm } => self.vms.get(vm).map(|vm| &vm.at.vcpus),
+                Place::VmName { vm } => self.vms.get(vm).map(|vm| &vm.at.name),
+                Place::ComponentName { component } => self.components.get(component).map(|component| &component.at),
                 Place::Connection { connection } => self.connections.get(connection).map(|connection| &connection.at.name),
             };
             found.report(Kind::Platform, at.unwrap_or(&(0..0)), message, label, help);
