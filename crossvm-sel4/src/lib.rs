@@ -22,6 +22,7 @@
 //! | the guest's address space with its event pages: `GuestMemory` | [`vspace`] |
 //! | a vCPU's list registers, for `crossvm-arm` | [`arm`] |
 //! | where capability slots and kernel objects come from | [`objects`] |
+//! | guests in VT-x vCPUs | [`x86`] |
 //! | an installed libsel4 | `libsel4` (feature `libsel4`, on targets without an operating system) |
 #![no_std]
 #![deny(unsafe_code)]
@@ -29,6 +30,9 @@
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)
 )]
+
+#[cfg(test)]
+extern crate std;
 
 pub mod arm;
 pub mod badge;
@@ -40,6 +44,7 @@ pub mod libsel4;
 pub mod notification;
 pub mod objects;
 pub mod vspace;
+pub mod x86;
 
 pub use arm::VcpuInjector;
 pub use badge::BadgeSet;

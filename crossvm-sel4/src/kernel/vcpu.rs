@@ -112,3 +112,29 @@ pub trait X86Vcpus: Kernel {
     /// What the kernel says.
     fn write_registers(&self, vcpu: CPtr, registers: &[u64]) -> Result<(), KernelError>;
 }
+
+impl<K: X86Vcpus + ?Sized> X86Vcpus for &K {
+    fn set_tcb(&self, vcpu: CPtr, tcb: CPtr) -> Result<(), KernelError> {
+        K::set_tcb(self, vcpu, tcb)
+    }
+
+    fn set_ept_root(&self, tcb: CPtr, root: CPtr) -> Result<(), KernelError> {
+        K::set_ept_root(self, tcb, root)
+    }
+
+    fn enter(&self, ip: u64, controls: u64, entry_interruption: u64) -> Entered {
+        K::enter(self, ip, controls, entry_interruption)
+    }
+
+    fn read_vmcs(&self, vcpu: CPtr, field: u64) -> Result<u64, KernelError> {
+        K::read_vmcs(self, vcpu, field)
+    }
+
+    fn write_vmcs(&self, vcpu: CPtr, field: u64, value: u64) -> Result<u64, KernelError> {
+        K::write_vmcs(self, vcpu, field, value)
+    }
+
+    fn write_registers(&self, vcpu: CPtr, registers: &[u64]) -> Result<(), KernelError> {
+        K::write_registers(self, vcpu, registers)
+    }
+}
