@@ -99,7 +99,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Sel4(arguments) => {
             interrupt::watch()?;
-            sel4::sel4(&arguments)?;
+            sel4::sel4(&workspace, &arguments)?;
         }
         Verb::Demo(arguments) => {
             interrupt::watch()?;

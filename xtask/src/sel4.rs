@@ -1,13 +1,18 @@
 //! `cargo xtask sel4`: crossvm on seL4, tried on real kernels.
 
 mod kernel;
+mod machine;
+pub(crate) mod smoke;
+pub(crate) mod trial;
+pub(crate) mod vtx;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-pub(crate) use kernel::{Variant, prefix};
-
 use crate::output;
+use crate::workspace::Workspace;
+use kernel::{Variant, prefix};
+use trial::Flags;
 
 /// Build seL4 5.0.0, and run root tasks on it that verify crossvm.
 ///
@@ -28,15 +33,27 @@ enum Verb {
         #[arg(long)]
         vtx: bool,
     },
+    /// Try connections between guests and components that are threads in address spaces of their own, in QEMU
+    Smoke {
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Try connections of a guest in a vCPU with VT-x, in Bochs
+    Vtx {
+        #[command(flatten)]
+        flags: Flags,
+    },
 }
 
 /// Does what the user wants.
-pub(crate) fn sel4(arguments: &Arguments) -> Result<()> {
-    match arguments.verb {
+pub(crate) fn sel4(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    match &arguments.verb {
         Verb::Kernel { vtx } => {
-            let prefix = prefix(if vtx { Variant::Vtx } else { Variant::Plain })?;
+            let prefix = prefix(if *vtx { Variant::Vtx } else { Variant::Plain })?;
             output::line(prefix.display());
         }
+        Verb::Smoke { flags } => smoke::TRIAL.play(workspace, flags)?,
+        Verb::Vtx { flags } => vtx::TRIAL.play(workspace, flags)?,
     }
     Ok(())
 }

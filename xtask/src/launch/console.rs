@@ -30,7 +30,8 @@ impl Line {
     ///
     /// Kernels start their lines with `[    0.000000]` as well: only a name without blanks counts, and only at the start.
     pub(crate) fn parse(at: Duration, raw: &str) -> Self {
-        let raw = raw.trim_end_matches(['\r', '\n']);
+        // seL4's console puts the carriage return behind the line feed.
+        let raw = raw.trim_matches(['\r', '\n']);
         let named = raw.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let (source, text) = match named {
             Some((name, text))
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn lines_go_to_their_writers() {
         assert_eq!(parse("[vm0] [    0.000000] Booting\r"), (Source::Vm("vm0".to_owned()), "[    0.000000] Booting".to_owned()));
-        assert_eq!(parse("[vmm] record=end"), (Source::Vmm, "record=end".to_owned()));
+        assert_eq!(parse("\r[vmm] record=end"), (Source::Vmm, "record=end".to_owned()));
         assert_eq!(parse("[    0.000000] no name"), (Source::Other, "[    0.000000] no name".to_owned()));
         assert_eq!(parse("[1.5] no name"), (Source::Other, "[1.5] no name".to_owned()));
         assert_eq!(parse("plain"), (Source::Other, "plain".to_owned()));

@@ -28,7 +28,7 @@ use crate::progress::step;
 use compiler::Compiler;
 
 /// The version of the kernel, as the prefix's file `VERSION` has it.
-const VERSION: &str = "5.0.0";
+pub(super) const VERSION: &str = "5.0.0";
 
 /// What the build of the kernel needs beside a compiler.
 const TOOLS: [Tool; 2] = [host::MAKE, host::PYTHON];
@@ -43,7 +43,8 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    const fn name(self) -> &'static str {
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Vtx => "vtx",

@@ -3,16 +3,13 @@
 use core::arch::asm;
 use core::fmt::{self, Write};
 
-/// The console. It needs a kernel that was built with its debug interface.
+/// The console, which adds a carriage return to each line feed. It needs a kernel that was built with its debug interface.
 #[derive(Debug, Clone, Copy)]
 pub struct Console;
 
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            if byte == b'\n' {
-                put(b'\r');
-            }
             put(byte);
         }
         Ok(())

@@ -1,0 +1,201 @@
+//! A root task on a kernel in a machine, and what its console must show.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::kernel::{self, Variant};
+use super::machine::{Boot, Machine};
+use crate::cache::Cache;
+use crate::launch::Ended;
+use crate::launch::console::{Line, Source};
+use crate::progress::{self, seconds};
+use crate::setup;
+use crate::toolchain::{Target, Toolchain, Verb};
+use crate::trial::fields::Fields;
+use crate::trial::findings::Finding;
+use crate::trial::report::{self, Check};
+use crate::workspace::Workspace;
+use crate::{interrupt, output, process};
+
+/// The package with the root tasks, and that with the programs that they start.
+const TASKS: &str = "sel4-vmm";
+const PROGRAMS: &str = "sel4-guest";
+
+/// What all trials let a user choose.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Write a report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// Give up after this time
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+
+    /// Show the console while the machine runs
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// A check that a root task must print: a line `check=NAME` with its numbers, and what they must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) name: &'static str,
+    pub(crate) verify: fn(&Fields) -> Finding,
+}
+
+/// What is tried.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    /// The root task's program, and the name of its log.
+    pub(crate) task: &'static str,
+    pub(crate) variant: Variant,
+    pub(crate) machine: Machine,
+    pub(crate) expected: &'static [Expected],
+    /// A mistake that the root task makes on purpose.
+    pub(crate) sabotage: Option<&'static str>,
+}
+
+/// What a trial has shown.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    /// All checks passed.
+    pub(crate) ok: bool,
+    /// Why not, one sentence for each failed check.
+    pub(crate) reasons: Vec<String>,
+    pub(crate) task: String,
+    pub(crate) machine: String,
+    pub(crate) kernel: String,
+    /// Wall time from the emulator's start to its end.
+    pub(crate) seconds: f64,
+    /// The mistake that was made on purpose, if any.
+    pub(crate) sabotage: Option<String>,
+    pub(crate) checks: Vec<Check>,
+    /// The console of the run.
+    pub(crate) log: String,
+}
+
+impl Trial {
+    /// Runs the trial as the flags say, and shows its report.
+    pub(crate) fn play(&self, workspace: &Workspace, flags: &Flags) -> Result<()> {
+        let report = self.run(workspace, Duration::from_secs(flags.timeout), flags.verbose)?;
+        if let Some(path) = &flags.report {
+            report::write(&report, path)?;
+        }
+        output::line(format!("\n{}", report.show()));
+        if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
+    }
+
+    /// Builds what the trial needs, runs it and verifies it.
+    pub(crate) fn run(&self, workspace: &Workspace, timeout: Duration, verbose: bool) -> Result<Report> {
+        self.machine.prepare()?;
+        let prefix = kernel::prefix(self.variant)?;
+        let task = self.build(workspace, &prefix)?;
+        let name = self.sabotage.map_or_else(|| self.task.to_owned(), |sabotage| format!("{}-{sabotage}", self.task));
+        let log = workspace.output()?.join(format!("{name}.log"));
+        let boot = Boot { prefix: &prefix, task: &task, log: &log, timeout };
+        let mut lines = Vec::new();
+        let started = Instant::now();
+        let ended = progress::step(&format!("running {name} on seL4 {} in {}", kernel::VERSION, self.machine.name()), |step| {
+            self.machine.run(&boot, |line| {
+                if verbose {
+                    output::line(line.shown(&[]));
+                }
+                if line.source == Source::Vmm {
+                    if let Some(check) = Fields::parse(&line.text).get("check") {
+                        step.detail(check);
+                    }
+                    lines.push(line.clone());
+                }
+            })
+        })?;
+        if ended == Ended::Interrupted || interrupt::requested() {
+            bail!("interrupted; the console so far is in {}", log.display());
+        }
+        let checks = self.verify(&lines, &ended);
+        let reasons: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();
+        Ok(Report {
+            ok: reasons.is_empty(),
+            reasons,
+            task: self.task.to_owned(),
+            machine: self.machine.name().to_owned(),
+            kernel: format!("seL4 {} {}", kernel::VERSION, self.variant.name()),
+            seconds: started.elapsed().as_secs_f64(),
+            sabotage: self.sabotage.map(str::to_owned),
+            checks,
+            log: log.display().to_string(),
+        })
+    }
+
+    /// Builds the programs that the root task starts, and the root task with them in it.
+    fn build(&self, workspace: &Workspace, prefix: &std::path::Path) -> Result<PathBuf> {
+        let toolchain = toolchain(workspace)?;
+        let mut programs = toolchain.cargo(workspace, Verb::Build, Target::X86)?;
+        process::run_shown(programs.args(["--release", "--quiet", "--package", PROGRAMS, "--bins"]))?;
+        let folder = toolchain.programs(workspace, Target::X86);
+        let mut task = toolchain.cargo(workspace, Verb::Build, Target::X86)?;
+        task.args(["--release", "--quiet", "--package", TASKS, "--bin", self.task]);
+        task.env("SEL4_PREFIX", prefix).env("SEL4_PROGRAMS", &folder).env("SEL4_SABOTAGE", self.sabotage.unwrap_or_default());
+        process::run_shown(&mut task)?;
+        Ok(folder.join(self.task))
+    }
+
+    fn verify(&self, lines: &[Line], ended: &Ended) -> Vec<Check> {
+        let fields: Vec<_> = lines.iter().map(|line| Fields::parse(&line.text)).collect();
+        let record = |name: &str| fields.iter().find(|fields| fields.get("record") == Some(name));
+        let mut checks = vec![Check::new("root-task", finished(record("end"), lines, ended))];
+        for expected in self.expected {
+            let mut found = fields.iter().filter(|fields| fields.get("check") == Some(expected.name));
+            let finding = match (found.next(), found.next()) {
+                (Some(fields), None) => (expected.verify)(fields),
+                (Some(_), Some(_)) => Err("the root task has printed it more than once".to_owned()),
+                (None, _) => Err("the root task has not come so far".to_owned()),
+            };
+            checks.push(Check::new(expected.name, finding));
+        }
+        checks
+    }
+}
+
+/// The root task came to its end.
+fn finished(end: Option<&Fields>, lines: &[Line], ended: &Ended) -> Finding {
+    if let Some(panic) = lines.iter().find(|line| line.text.starts_with("panic:")) {
+        return Err(panic.text.clone());
+    }
+    match (ended, end.and_then(|end| end.get("reason"))) {
+        (Ended::TimedOut(after), _) => Err(format!("still running after {}", seconds(*after))),
+        (Ended::Failed(why), _) => Err(why.clone()),
+        (_, Some("done")) => Ok("came to its end".to_owned()),
+        (_, Some(reason)) => Err(format!("ended early: {reason}")),
+        (_, None) => Err("the machine ended without the root task's last line".to_owned()),
+    }
+}
+
+/// The toolchain for bare metal, made ready where it is not.
+fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
+    match Toolchain::find(&Cache::find()?)? {
+        Some(toolchain) => Ok(toolchain),
+        None => Ok(setup::setup(workspace, setup::Existing::Keep)?.toolchain),
+    }
+}
+
+impl Report {
+    /// The report for a person: the reasons of a failure first, then what was verified.
+    pub(crate) fn show(&self) -> String {
+        let passed = self.checks.iter().filter(|check| check.ok).count();
+        format!(
+            "{}{}\n{passed} of {} checks passed in {:.1} s on {} in {}. Console: {}\n",
+            report::failure(&self.reasons),
+            report::checks_table(&self.checks),
+            self.checks.len(),
+            self.seconds,
+            self.kernel,
+            self.machine,
+            self.log
+        )
+    }
+}
