@@ -51,7 +51,7 @@ struct Mapped {
 ///
 /// Every frame that is mapped takes a capability slot, every translation table a slot and a page of untyped memory. What `unmap` leaves empty is given back, so
 /// that a guest can move its BARs for ever. Tables whose reach includes something taken stay, once made: the VMM may have come to rely on them when it
-/// mapped that.
+/// mapped that. So map RAM and devices first: then those tables are there, and a failed `install` leaves every slot and byte as it was.
 #[derive(Debug)]
 pub struct VSpace<K, O, W, const MAPS: usize = 64, const TABLES: usize = 64> {
     kernel: K,

@@ -47,19 +47,22 @@ impl<const TABLES: usize> Tables<TABLES> {
     ) -> Result<(), SpaceError> {
         for _ in LEVELS {
             match kernel.map_frame(frame, self.space, at, rights, Attributes::Memory) {
-                Err(KernelError { code: Code::FailedLookup, missing_table: Some(bits) }) => self.make_missing(kernel, objects, bits, at)?,
+                Err(error @ KernelError { code: Code::FailedLookup, .. }) => self.make_missing(kernel, objects, error, at)?,
                 result => return Ok(result?),
             }
         }
         Ok(kernel.map_frame(frame, self.space, at, rights, Attributes::Memory)?)
     }
 
-    /// Makes the table that the kernel says is missing.
-    fn make_missing(&mut self, kernel: &impl Kernel, objects: &mut impl Objects, bits: u8, at: u64) -> Result<(), SpaceError> {
-        if LEVELS.contains(&bits) {
-            return self.make(kernel, objects, bits, at);
+    /// Makes the table whose lack the kernel reports with `error`.
+    fn make_missing(&mut self, kernel: &impl Kernel, objects: &mut impl Objects, error: KernelError, at: u64) -> Result<(), SpaceError> {
+        match (error.missing_table, self.space) {
+            (Some(bits), _) if LEVELS.contains(&bits) => return self.make(kernel, objects, bits, at),
+            // seL4 5.0.0 tells a number that is no table's: so it is the largest of those that are not there.
+            (_, Space::Ept(_)) => {}
+            // A table for smaller frames is there already (Arm).
+            (_, Space::Virtual(_)) => return Err(error.into()),
         }
-        // seL4 5.0.0 tells a number that is no table's for guest-physical memory: so it is the largest of those that are not there.
         for bits in LEVELS {
             let range = covered(bits, at).ok_or(SpaceError::WrongSize)?;
             if self.made.iter().any(|made| made.range == range) {

@@ -47,6 +47,7 @@ mod state;
 mod thread;
 mod tree;
 mod vcpu;
+mod window;
 mod x86;
 
 use std::cell::{Ref, RefCell, RefMut};
@@ -61,6 +62,7 @@ pub use memory::Words;
 pub use messages::Answer;
 pub use spaces::SpaceFault;
 pub use vcpu::{LIST_REGISTERS, ListRegister};
+pub use window::{SimWindow, SimWords};
 pub use x86::Entry;
 
 use crate::Faults;
