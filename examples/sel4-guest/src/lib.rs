@@ -21,13 +21,20 @@
 //! it go on, and the next report says that the command is done. Everything in the mailbox comes from a guest: the VMM reads numbers
 //! from it and nothing else.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod guest;
 pub mod machine;
 mod mailbox;
 pub mod peer;
+mod platform;
+#[cfg(any(thread, machine))]
+pub mod raw;
 pub mod thread;
 
+pub use guest::obey;
 pub use mailbox::{
     Command, Error, Found, FoundDataport, MAX_ARGUMENTS, MAX_DATAPORTS, MAX_FOUND, MAX_RESULTS, Mailbox, NAME_WORDS, Report, Status,
 };
+pub use platform::{Platform, Random};

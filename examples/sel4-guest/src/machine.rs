@@ -13,7 +13,7 @@
 //!
 //! # From then on
 //!
-//! [`MAILBOX`] is a page of the RAM. Configuration space is reached by the ports 0xcf8 and 0xcfc (32-bit accesses only), and a 32-bit
+//! [`MAILBOX`] is a page of the RAM. Configuration space is reached by the ports 0xcf8 and 0xcfc (32-bit accesses, but for [`Command::Hostile`](crate::Command::Hostile)), and a 32-bit
 //! `out` of a [`Report`](crate::Report) to [`REPORT_PORT`] tells the VMM. Event registers are accessed with the encodings of
 //! [`thread`](crate::thread), with `edx` as the address.
 //!

@@ -88,7 +88,7 @@ impl Command {
 pub enum Report {
     /// It waits for a command: at the start, and when one is done.
     Ready = 1,
-    /// It has come to an end that it did not expect. The first result says where, the second what (a processor exception's number).
+    /// It has come to an end that it did not expect. Where the first result is 1, the second is a processor exception's vector.
     Panic = 2,
 }
 
@@ -232,6 +232,13 @@ impl Mailbox {
         }
         self.error.store(error, Ordering::Relaxed);
         self.status.store(status as u32, Ordering::Release);
+    }
+
+    /// Says where and how the program has come to an end: the guest's part.
+    pub fn describe_panic(&self, place: u32, what: u32) {
+        for (word, value) in self.results.iter().zip([place, what]) {
+            word.store(value, Ordering::Release);
+        }
     }
 
     /// What came of the command: the VMM's part. `None` while it is not done; the inner error is a number that may be no [`Error`]'s.

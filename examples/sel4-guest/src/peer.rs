@@ -6,7 +6,7 @@
 //! It waits for [`EVENTS`]. For each connection whose bit is set in the badge, it reads the request in the connection's [`Exchange`], writes
 //! the [`answer`], counts the event as served, and signals [`signal`]`(i)`, once and as often again as the exchange's `repeat` says.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Lowest address of the program's segments.
 pub const PROGRAM: u32 = 0x0040_0000;
@@ -42,6 +42,15 @@ pub struct Exchange {
     pub served: AtomicU32,
     /// How many times the peer signals for an event, beyond the first; at most [`MAX_REPEAT`] are heeded.
     pub repeat: AtomicU32,
+}
+
+impl Exchange {
+    /// Answers one event; how often the guest shall be signalled for it.
+    pub fn serve(&self) -> u32 {
+        self.answer.store(answer(self.request.load(Ordering::Acquire)), Ordering::Release);
+        self.served.fetch_add(1, Ordering::AcqRel);
+        self.repeat.load(Ordering::Acquire).min(MAX_REPEAT).saturating_add(1)
+    }
 }
 
 /// Most signals for an event beyond the first.
