@@ -41,6 +41,35 @@ pub(crate) fn build_guest(workspace: &Workspace, toolchain: &Toolchain) -> Resul
     })
 }
 
+/// How cargo is told of the programs that run as seL4 threads.
+pub(crate) const SEL4_THREADS: [&str; 6] = ["--package", "sel4-guest", "--bin", "sel4-guest", "--bin", "sel4-peer"];
+/// How cargo is told of the guest that runs in a vCPU.
+pub(crate) const SEL4_VM_GUEST: [&str; 4] = ["--package", "sel4-guest", "--bin", "sel4-vm-guest"];
+
+/// Programs for seL4 threads on x86-64.
+#[derive(Debug, Clone)]
+pub(crate) struct Sel4Threads {
+    /// The guest.
+    pub(crate) guest: PathBuf,
+    /// The other end of its connections.
+    pub(crate) peer: PathBuf,
+}
+
+/// Builds the programs that run as seL4 threads.
+pub(crate) fn build_sel4_threads(workspace: &Workspace, toolchain: &Toolchain) -> Result<Sel4Threads> {
+    let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::X86)?;
+    process::run_shown(cargo.arg("--release").args(SEL4_THREADS))?;
+    let folder = toolchain.programs(workspace, Target::X86);
+    Ok(Sel4Threads { guest: existing(folder.join("sel4-guest"))?, peer: existing(folder.join("sel4-peer"))? })
+}
+
+/// Builds the guest that runs in a vCPU.
+pub(crate) fn build_sel4_vm_guest(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
+    let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::X86Paged)?;
+    process::run_shown(cargo.arg("--release").args(SEL4_VM_GUEST))?;
+    existing(toolchain.programs(workspace, Target::X86Paged).join("sel4-vm-guest"))
+}
+
 fn existing(path: PathBuf) -> Result<PathBuf> {
     if !path.is_file() {
         bail!("{} does not exist although its build succeeded", path.display());

@@ -33,13 +33,24 @@ pub(crate) enum Target {
     RiscV,
     /// A bare x86 machine.
     X86,
+    /// A bare x86 machine of 32 bits without SSE: a guest in a vCPU of seL4. The target is Linux's, of which nothing is used.
+    X86Paged,
     /// Static programs for arm64 Linux guests.
     Guest,
 }
 
 impl Target {
     /// Those without an operating system: the libraries must build for each.
-    pub(crate) const BARE: [Self; 4] = [Self::BareMetal, Self::Microcontroller, Self::RiscV, Self::X86];
+    pub(crate) const BARE: [Self; 5] = [Self::BareMetal, Self::Microcontroller, Self::RiscV, Self::X86, Self::X86Paged];
+
+    /// Compiler flags of its own: the programs for Linux's target are linked without Linux's C library.
+    const fn flags(self) -> &'static str {
+        match self {
+            Self::X86Paged => "-C linker-flavor=ld.lld -C relocation-model=static -C target-feature=+crt-static",
+            Self::Guest => "-C target-feature=+crt-static",
+            _ => "",
+        }
+    }
 
     /// The compiler's name of a target without an operating system, and of the guests' with rustup's C library.
     const fn triple(self) -> &'static str {
@@ -48,6 +59,7 @@ impl Target {
             Self::Microcontroller => "thumbv7em-none-eabihf",
             Self::RiscV => "riscv64gc-unknown-none-elf",
             Self::X86 => "x86_64-unknown-none",
+            Self::X86Paged => "i586-unknown-linux-gnu",
             Self::Guest => "aarch64-unknown-linux-musl",
         }
     }
@@ -146,6 +158,10 @@ impl Toolchain {
         match self {
             // rustup's musl target brings its own C library and start files: the compiler's linker is enough.
             Self::Rustup if target == Target::Guest => Ok(vec![("LINKER", OsString::from("rust-lld"))]),
+            // A system's target would take the system's linker.
+            Self::Rustup if target == Target::X86Paged => {
+                Ok(vec![("LINKER", OsString::from("rust-lld")), ("RUSTFLAGS", OsString::from(target.flags()))])
+            }
             Self::Rustup => Ok(Vec::new()),
             Self::Debian(debian) => debian.settings(target),
         }

@@ -9,7 +9,7 @@ use crate::launch::Gic;
 use crate::modules::{Warnings, trial::Trial};
 use crate::output;
 use crate::process::run_shown;
-use crate::programs::VMM;
+use crate::programs::{self, SEL4_THREADS, SEL4_VM_GUEST, VMM};
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
 use crate::workspace::Workspace;
@@ -37,9 +37,13 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tests", what: "unit, property and documentation tests", run: tests },
     Step { name: "docs", what: "the documentation builds without a warning", run: docs },
     Step { name: "setup", what: "everything for the steps below is there", run: setup },
-    Step { name: "bare-metal", what: "every no_std crate builds for four machines without an operating system", run: bare_metal },
+    Step { name: "bare-metal", what: "every no_std crate builds for five machines without an operating system", run: bare_metal },
     Step { name: "panic-free", what: "no guest access can reach a panic: a program links only then", run: panic_free },
-    Step { name: "bare-metal-clippy", what: "no lint on the hypervisor's own build", run: bare_metal_clippy },
+    Step {
+        name: "bare-metal-clippy",
+        what: "no lint on the builds of the hypervisor and of seL4's guests for where they run",
+        run: bare_metal_clippy,
+    },
     Step { name: "driver-amd64", what: "the Linux driver builds for x86-64 without a warning", run: driver_amd64 },
     Step {
         name: "driver",
@@ -159,6 +163,10 @@ fn bare_metal(context: &mut Context<'_>) -> Result<()> {
         }
     }
     output::line(format!("{} with {}", NO_STD.join(", "), features.join(", ")));
+    let guests = programs::build_sel4_threads(context.workspace, &toolchain)?;
+    let vm_guest = programs::build_sel4_vm_guest(context.workspace, &toolchain)?;
+    let built = [guests.guest, guests.peer, vm_guest].map(|path| path.display().to_string());
+    output::line(built.join(", "));
     run_shown(toolchain.cargo(context.workspace, Verb::Build, Target::BareMetal)?.args(["--release", "--package", VMM]))
 }
 
@@ -183,7 +191,13 @@ fn panic_free(context: &mut Context<'_>) -> Result<()> {
 fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
     let toolchain: Toolchain = context.ready()?.toolchain;
     let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, Target::BareMetal)?;
-    run_shown(cargo.args(["--release", "--package", VMM, "--", "-D", "warnings"]))
+    run_shown(cargo.args(["--release", "--package", VMM, "--", "-D", "warnings"]))?;
+    let guests: [(_, &[&str]); 2] = [(Target::X86, &SEL4_THREADS), (Target::X86Paged, &SEL4_VM_GUEST)];
+    for (target, programs) in guests {
+        let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, target)?;
+        run_shown(cargo.args(["--release", "--lib"]).args(programs).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
 }
 
 fn driver_amd64(context: &mut Context<'_>) -> Result<()> {

@@ -71,11 +71,12 @@ impl Debian {
     /// Linker and compiler flags of `target`, as cargo's settings.
     pub(super) fn settings(&self, target: Target) -> Result<Vec<(&'static str, OsString)>> {
         if target == Target::Guest {
-            let flags = OsString::from("-C target-feature=+crt-static");
-            return Ok(vec![("LINKER", OsString::from("aarch64-linux-gnu-gcc")), ("RUSTFLAGS", flags)]);
+            return Ok(vec![("LINKER", OsString::from("aarch64-linux-gnu-gcc")), ("RUSTFLAGS", OsString::from(target.flags()))]);
         }
         let mut flags = OsString::from("--sysroot=");
         flags.push(self.folder.join(sysroot::FOLDER));
+        flags.push(" ");
+        flags.push(target.flags());
         Ok(vec![("LINKER", linker()?.into_os_string()), ("RUSTFLAGS", flags)])
     }
 }

@@ -11,7 +11,8 @@ use crate::workspace::Workspace;
 /// Without a network rustup can wait for a long time; with one it needs a few seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// All of them.
-pub(super) const TARGETS: [Target; 5] = [Target::BareMetal, Target::Microcontroller, Target::RiscV, Target::X86, Target::Guest];
+pub(super) const TARGETS: [Target; 6] =
+    [Target::BareMetal, Target::Microcontroller, Target::RiscV, Target::X86, Target::X86Paged, Target::Guest];
 
 /// Whether all targets are installed.
 pub(super) fn ready() -> bool {
