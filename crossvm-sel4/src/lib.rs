@@ -24,6 +24,7 @@
 //! | where capability slots and kernel objects come from | [`objects`] |
 //! | guests in VT-x vCPUs | [`x86`] |
 //! | an installed libsel4 | `libsel4` (feature `libsel4`, on targets without an operating system) |
+//! | rust-sel4 | the package in `rust-sel4/`, outside the workspace |
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(
