@@ -23,6 +23,7 @@
 //! | a vCPU's list registers, for `crossvm-arm` | [`arm`] |
 //! | where capability slots and kernel objects come from | [`objects`] |
 //! | guests in VT-x vCPUs | [`x86`] |
+//! | programs of Microkit, where all is mapped when the system is built | [`microkit`] |
 //! | an installed libsel4 | `libsel4` (feature `libsel4`, on targets without an operating system) |
 //! | rust-sel4 | the package in `rust-sel4/`, outside the workspace |
 #![no_std]
@@ -42,6 +43,7 @@ pub mod kernel;
 #[cfg(all(feature = "libsel4", target_os = "none"))]
 #[allow(unsafe_code)]
 pub mod libsel4;
+pub mod microkit;
 pub mod notification;
 pub mod objects;
 pub mod vspace;

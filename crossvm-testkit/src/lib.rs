@@ -42,6 +42,8 @@ pub mod conformance;
 mod faults;
 mod interrupts;
 mod memory;
+#[cfg(feature = "sel4")]
+pub mod microkit;
 mod notifier;
 #[cfg(feature = "sel4")]
 pub mod sel4;

@@ -21,7 +21,7 @@ pub struct VirtualInterrupt {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VcpuRegister(pub u64);
 
-/// The system calls of vCPUs in seL4's Arm hypervisor configuration.
+/// The system calls of vCPUs in seL4's Arm hypervisor configuration. Whoever has them need not be a [`Kernel`]: a program of Microkit has no others.
 ///
 /// # Contract
 ///
@@ -31,7 +31,7 @@ pub struct VcpuRegister(pub u64);
 /// 2. The end of an interrupt comes as a message [`Label::VgicMaintenance`](super::Label::VgicMaintenance) with the register's index, one message for
 ///    each. A message about no register has an index that none has.
 /// 3. After a message [`Label::VppiEvent`](super::Label::VppiEvent), the private interrupt does not come again until `acknowledge_private`.
-pub trait ArmVcpus: Kernel {
+pub trait ArmVcpus {
     /// Number of list registers that the kernel uses.
     fn list_registers(&self) -> usize;
 

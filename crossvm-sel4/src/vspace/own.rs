@@ -13,8 +13,8 @@ use crate::kernel::CPtr;
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place {
-    pub(super) address: u64,
-    pub(super) bytes: usize,
+    pub(crate) address: u64,
+    pub(crate) bytes: usize,
 }
 
 impl Place {

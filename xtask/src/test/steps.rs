@@ -18,7 +18,7 @@ use crate::{modules, verify};
 /// The crates that must build without an operating system.
 const NO_STD: [&str; 6] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-manifest", "crossvm-guest"];
 /// Their features that need one, or an installed seL4 (`libsel4`).
-const HOSTED: [&str; 7] = ["default", "drawing", "microkit", "toml", "libsel4", "linux", "command"];
+const HOSTED: [&str; 6] = ["default", "drawing", "toml", "libsel4", "linux", "command"];
 
 /// The package, and its profile, that link only where no panic can be reached.
 const PANIC_FREE: &str = "panic-free";
