@@ -1,6 +1,7 @@
 //! The seL4 backend on the simulated kernel.
 
 mod conformance;
+mod interrupts;
 mod machine;
 mod objects;
 mod space;
