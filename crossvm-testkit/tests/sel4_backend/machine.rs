@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crossvm_core::{ErrorType, FrameSize, GuestAddr, GuestMemory, GuestRange, Mapping};
-use crossvm_sel4::kernel::{Attributes, CapRights, Kernel, Object, Space};
+use crossvm_sel4::kernel::{Attributes, CPtr, CapRights, Kernel, Object, Space};
 use crossvm_sel4::vspace::{SharedPage, SpaceError};
 use crossvm_sel4::{Frame, FrameKind, ObjectPool, Objects, VSpace};
 use crossvm_testkit::conformance::guest_memory::GuestView;
@@ -95,10 +95,19 @@ impl Machine {
         (self.pool.borrow().free_slots(), self.pool.borrow().free_bytes())
     }
 
+    /// An empty slot.
+    pub(crate) fn slot(&self) -> CPtr {
+        self.pool.borrow_mut().allocate_slots(1).unwrap()
+    }
+
+    pub(crate) fn make(&self, object: Object) -> CPtr {
+        let slot = self.slot();
+        self.pool.borrow_mut().create(object, slot).unwrap();
+        slot
+    }
+
     pub(crate) fn frame(&mut self, kind: FrameKind) -> Frame {
-        let slot = self.pool.allocate_slots(1).unwrap();
-        self.pool.create(kind.object(), slot).unwrap();
-        Frame::new(slot, kind)
+        Frame::new(self.make(kind.object()), kind)
     }
 
     pub(crate) fn load(&self, at: GuestAddr) -> Option<u32> {

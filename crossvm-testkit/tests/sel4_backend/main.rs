@@ -4,4 +4,6 @@ mod conformance;
 mod interrupts;
 mod machine;
 mod objects;
+mod sequences;
 mod space;
+mod vm;
