@@ -60,7 +60,7 @@ fn signal(slot: u64) {
     unsafe {
         asm!(
             "mov r12, rsp", "syscall", "mov rsp, r12",
-            in("rdx") call::SEND, in("rdi") slot, in("rsi") 0, out("r12") _, out("rcx") _, out("r11") _,
+            in("rdx") call::SEND, in("rdi") slot, in("rsi") 0_u64, out("r12") _, out("rcx") _, out("r11") _,
         );
     }
 }
