@@ -1,30 +1,41 @@
-//! For a root task: its memory layout, and which kernel it is built for.
+//! For a root task: its memory layout, the programs that it starts, and the mistake that it shall make.
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The programs: each a variable of the environment that names a file.
+const PROGRAMS: [&str; 3] = ["SEL4_GUEST", "SEL4_PEER", "SEL4_VM_GUEST"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(sel4_5)");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return;
     }
-    let folder = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-    let script = Path::new(&folder).join("src/task/link.ld");
+    let script = variable("CARGO_MANIFEST_DIR").join("src/task/link.ld");
     println!("cargo::rerun-if-changed={}", script.display());
     println!("cargo::rustc-link-arg-bins=-T{}", script.display());
     // The kernel loads a program where it is linked. What the compiler makes for any address runs there as well.
     println!("cargo::rustc-link-arg-bins=--no-pie");
 
-    println!("cargo::rerun-if-env-changed=SEL4_PREFIX");
-    let Some(prefix) = env::var_os("SEL4_PREFIX") else {
-        // Lints and documentation need no kernel; whoever starts the task has one.
-        return;
-    };
-    let version = Path::new(&prefix).join("VERSION");
-    println!("cargo::rerun-if-changed={}", version.display());
-    if fs::read_to_string(version).is_ok_and(|version| version.starts_with("5.")) {
-        println!("cargo::rustc-cfg=sel4_5");
+    // For lints, which run nothing: a program without anything in it.
+    let nothing = variable("OUT_DIR").join("nothing");
+    if let Err(error) = fs::write(&nothing, "") {
+        println!("cargo::error=cannot write {}: {error}", nothing.display());
     }
+    for program in PROGRAMS {
+        println!("cargo::rerun-if-env-changed={program}");
+        let file = variable(program);
+        if file.is_file() {
+            println!("cargo::rerun-if-changed={}", file.display());
+        }
+        let file = if file.is_file() { &file } else { &nothing };
+        println!("cargo::rustc-env={program}={}", file.display());
+    }
+    println!("cargo::rerun-if-env-changed=SEL4_SABOTAGE");
+    println!("cargo::rustc-env=SABOTAGE={}", env::var("SEL4_SABOTAGE").unwrap_or_default());
+}
+
+fn variable(name: &str) -> PathBuf {
+    Path::new(&env::var_os(name).unwrap_or_default()).to_owned()
 }

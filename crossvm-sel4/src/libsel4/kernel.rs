@@ -100,7 +100,7 @@ impl Kernel for Libsel4 {
     }
 }
 
-fn bits(rights: CapRights) -> u64 {
+pub(super) fn bits(rights: CapRights) -> u64 {
     [(rights.read, raw::RIGHT_READ), (rights.write, raw::RIGHT_WRITE), (rights.grant, raw::RIGHT_GRANT)]
         .into_iter()
         .filter(|(has, _)| *has)

@@ -20,7 +20,7 @@ mod vcpu;
 
 use core::marker::PhantomData;
 
-use crate::kernel::{CPtr, Code, KernelError};
+use crate::kernel::{Badge, CPtr, CapRights, Code, KernelError};
 
 pub use boot::{BootInfo, UntypedMemory, slots};
 
@@ -55,6 +55,16 @@ impl Libsel4 {
             list_registers: vcpu::LIST_REGISTERS,
             one_thread: PhantomData,
         }
+    }
+
+    /// Puts a copy of a capability into slot `index` of another CSpace: that of a thread that is to be started. Its root is `cnode`, with 2^`bits`
+    /// slots. [`Badge::NONE`] gives none.
+    ///
+    /// # Errors
+    /// As [`Kernel::mint`](crate::kernel::Kernel::mint).
+    pub fn mint_into(&self, from: CPtr, cnode: CPtr, bits: u8, index: u64, rights: CapRights, badge: Badge) -> Result<(), KernelError> {
+        let rights = kernel::bits(rights);
+        done(raw::crossvm_mint_into(self.cspace.raw(), from.raw(), cnode.raw(), index, u64::from(bits), rights, badge.value()))
     }
 
     /// Lets another thread of the same priority run (`seL4_Yield`).

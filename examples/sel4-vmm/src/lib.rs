@@ -15,6 +15,7 @@
 //! host it says how it is run.
 #![cfg_attr(target_os = "none", no_std)]
 
+pub mod instruction;
 #[cfg(target_os = "none")]
 pub mod task;
 

@@ -19,11 +19,10 @@ use crate::trial::fields::Fields;
 use crate::trial::findings::Finding;
 use crate::trial::report::{self, Check};
 use crate::workspace::Workspace;
-use crate::{interrupt, output, process};
+use crate::{interrupt, output, process, programs};
 
-/// The package with the root tasks, and that with the programs that they start.
+/// The package with the root tasks.
 const TASKS: &str = "sel4-vmm";
-const PROGRAMS: &str = "sel4-guest";
 
 /// What all trials let a user choose.
 #[derive(Debug, Args)]
@@ -134,14 +133,16 @@ impl Trial {
     /// Builds the programs that the root task starts, and the root task with them in it.
     fn build(&self, workspace: &Workspace, prefix: &std::path::Path) -> Result<PathBuf> {
         let toolchain = toolchain(workspace)?;
-        let mut programs = toolchain.cargo(workspace, Verb::Build, Target::X86)?;
-        process::run_shown(programs.args(["--release", "--quiet", "--package", PROGRAMS, "--bins"]))?;
-        let folder = toolchain.programs(workspace, Target::X86);
+        let threads = programs::build_sel4_threads(workspace, &toolchain)?;
         let mut task = toolchain.cargo(workspace, Verb::Build, Target::X86)?;
-        task.args(["--release", "--quiet", "--package", TASKS, "--bin", self.task]);
-        task.env("SEL4_PREFIX", prefix).env("SEL4_PROGRAMS", &folder).env("SEL4_SABOTAGE", self.sabotage.unwrap_or_default());
+        task.args(["--release", "--package", TASKS, "--bin", self.task]);
+        task.env("SEL4_PREFIX", prefix).env("SEL4_GUEST", threads.guest).env("SEL4_PEER", threads.peer);
+        task.env("SEL4_SABOTAGE", self.sabotage.unwrap_or_default());
+        if self.variant == Variant::Vtx {
+            task.env("SEL4_VM_GUEST", programs::build_sel4_vm_guest(workspace, &toolchain)?);
+        }
         process::run_shown(&mut task)?;
-        Ok(folder.join(self.task))
+        Ok(toolchain.programs(workspace, Target::X86).join(self.task))
     }
 
     fn verify(&self, lines: &[Line], ended: &Ended) -> Vec<Check> {

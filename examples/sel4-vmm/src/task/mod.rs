@@ -1,13 +1,37 @@
 //! A root task's start, end and console.
 
-pub mod bootinfo;
 pub mod console;
 mod panic;
 mod start;
 
-pub use bootinfo::BootInfo;
-
 use core::arch::asm;
+
+use crossvm_sel4::libsel4::{BootInfo, Libsel4, slots};
+
+/// What a root task starts with.
+#[derive(Debug)]
+pub struct Root {
+    /// The kernel.
+    pub kernel: Libsel4,
+    /// What it has left to the root task.
+    pub boot: BootInfo,
+}
+
+impl Root {
+    /// The root task, from the address that the kernel has passed to it.
+    ///
+    /// # Safety
+    ///
+    /// `bootinfo` is that address, and this is called once.
+    #[must_use]
+    pub unsafe fn new(bootinfo: *const u8) -> Self {
+        // SAFETY: the caller's promise; nobody unmaps the boot information, and there is one thread that makes system calls of libsel4.
+        unsafe {
+            let boot = BootInfo::new(bootinfo);
+            Self { kernel: Libsel4::new(boot.ipc_buffer(), slots::CSPACE), boot }
+        }
+    }
+}
 
 /// Ends the run: whoever started the machine waits for this line, and Bochs for the instruction behind it.
 pub fn end(reason: &str) -> ! {

@@ -46,7 +46,7 @@ __stack:
     stack = const STACK,
 );
 
-/// Makes `$main`, a `fn(BootInfo) -> !`, the root task's program. To be used once in a program, at its top.
+/// Makes `$main`, a `fn(Root) -> !`, the root task's program. To be used once in a program, at its top.
 #[macro_export]
 macro_rules! root_task {
     ($main:path) => {
@@ -58,7 +58,7 @@ macro_rules! root_task {
         #[unsafe(no_mangle)]
         unsafe extern "C" fn root_task(bootinfo: *const u8) -> ! {
             // SAFETY: the caller's promise.
-            $main(unsafe { $crate::task::BootInfo::new(bootinfo) })
+            $main(unsafe { $crate::task::Root::new(bootinfo) })
         }
     };
 }
