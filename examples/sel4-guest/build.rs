@@ -9,6 +9,9 @@ const MACHINE: &str = "i586-unknown-linux-gnu";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(thread, machine)");
+    if env::var_os("CARGO_FEATURE_PROGRAMS").is_none() {
+        return;
+    }
     let variable = |name| env::var(name).unwrap_or_default();
     let bare = variable("CARGO_CFG_TARGET_OS") == "none" && variable("CARGO_CFG_TARGET_ARCH") == "x86_64";
     let kind = match variable("TARGET").as_str() {

@@ -103,8 +103,6 @@ impl fmt::Display for KernelError {
     }
 }
 
-impl core::error::Error for KernelError {}
-
 impl crossvm_core::Error for KernelError {
     fn kind(&self) -> ErrorKind {
         match self.code {

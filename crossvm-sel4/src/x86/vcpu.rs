@@ -52,6 +52,8 @@ pub struct Vcpu<K> {
     readiness: Option<Readiness>,
     /// An event whose delivery was cut short.
     carried: EntryInterruption,
+    /// How many events entries have delivered.
+    delivered: u64,
 }
 
 /// The words of an exit.
@@ -81,12 +83,17 @@ impl<K: X86Vcpus> Vcpu<K> {
         start.write(&kernel, vcpu)?;
         let registers = GeneralRegisters::default();
         let carried = EntryInterruption::new();
-        Ok(Self { kernel, vcpu, ip: start.entry, left_at: start.entry, registers, changed: true, readiness: None, carried })
+        Ok(Self { kernel, vcpu, ip: start.entry, left_at: start.entry, registers, changed: true, readiness: None, carried, delivered: 0 })
     }
 
     /// Where the guest is: the next instruction.
     pub const fn instruction_pointer(&self) -> u32 {
         self.ip
+    }
+
+    /// How many interrupts have gone into the guest; one whose delivery was cut short counts again when it is delivered again.
+    pub const fn delivered(&self) -> u64 {
+        self.delivered
     }
 
     /// Runs the guest until there is something to do. What interrupts it goes in on the way.
@@ -109,6 +116,7 @@ impl<K: X86Vcpus> Vcpu<K> {
         self.left_at = self.ip;
         if !EntryInterruption::from_bits(words.low(word::INTERRUPTION)).valid() {
             self.carried = EntryInterruption::new();
+            self.delivered = self.delivered.saturating_add(u64::from(entry.interruption.valid()));
         } else if let Some(message) = entry.message {
             // A signal came first. A line needs nothing: it is as high as it is.
             lines.keep(message);
