@@ -103,6 +103,8 @@ impl fmt::Display for KernelError {
     }
 }
 
+impl core::error::Error for KernelError {}
+
 impl crossvm_core::Error for KernelError {
     fn kind(&self) -> ErrorKind {
         match self.code {
