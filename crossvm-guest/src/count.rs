@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A number of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventCount(u32);
 
 impl EventCount {
@@ -35,6 +36,7 @@ impl fmt::Display for EventCount {
 
 /// Which registers a device has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Profile {
     /// EMIT, COUNT and NAME only, as seL4's device. Events that come while COUNT is cleared are not counted (nobody sleeps
     /// through them, though).

@@ -7,6 +7,7 @@ use crate::index::DataportIndex;
 /// What is wrong with a device's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Fault {
     /// The NAME register is empty, or holds more than printable ASCII and the padding behind it.
     Name,
@@ -47,6 +48,7 @@ pub enum Fault {
     #[cfg(all(feature = "linux", target_os = "linux"))]
     Attribute {
         /// Which file.
+        #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
         file: std::string::String,
     },
 }

@@ -6,6 +6,7 @@ use crate::spec::MAX_DATAPORTS;
 
 /// Number of a dataport within its connection, from 0 on. Dataport 0 is the first BAR behind BAR 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DataportIndex(u8);
 
 impl DataportIndex {

@@ -3,6 +3,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `bare` | the module `bare`: a driver for guests without an operating system. `no_std`, no allocator |
+//! | `defmt` | every public type but those of Linux implements `defmt::Format` |
 //! | `linux` (on by default) | Linux user space, described below. Nothing is left of it on other systems |
 //! | `command` (on by default) | the command `crossvm`, with `linux` |
 //!
@@ -79,6 +80,8 @@ extern crate std;
 pub mod bare;
 mod count;
 mod fault;
+#[cfg(feature = "defmt")]
+mod format;
 mod index;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod linux;

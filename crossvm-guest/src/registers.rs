@@ -14,6 +14,7 @@ use crate::words::Words;
 
 /// What the extended registers say about a dataport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DataportRecord {
     /// True size in bytes.
     pub size: u64,

@@ -6,6 +6,7 @@ use crate::spec::RightsRegister;
 
 /// What this end of a connection may do with a dataport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Rights {
     /// Neither read nor write.
     None,

@@ -56,6 +56,7 @@ pub const COMMAND: u64 = 4;
 
 /// A 32-bit register of a type 0 function's configuration space (PCI 3.0, 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Register(u16);
 
 impl Register {
@@ -81,7 +82,7 @@ impl Register {
 }
 
 /// Who made the function, and what it is (PCI 3.0, 6.2.1).
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct IdRegister {
     /// Vendor id.
@@ -96,7 +97,7 @@ impl IdRegister {
 }
 
 /// The dword with the header type (PCI 3.0, 6.2.1).
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct HeaderRegister {
     __: u16,
@@ -114,7 +115,7 @@ impl HeaderRegister {
 }
 
 /// A base address register (PCI 3.0, 6.2.5.1).
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct BarRegister {
     /// An I/O range, and the other bits here mean something else.
@@ -138,7 +139,7 @@ impl BarRegister {
 }
 
 /// The status register of configuration space (PCI 3.0, 6.2.3).
-#[bitfield(u16)]
+#[bitfield(u16, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct Status {
     #[bits(3)]
@@ -152,7 +153,7 @@ pub struct Status {
 }
 
 /// The rights that a connection gives this end on a dataport.
-#[bitfield(u32)]
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct RightsRegister {
     /// This end may read.
@@ -164,7 +165,7 @@ pub struct RightsRegister {
 }
 
 /// The command register of configuration space (PCI 3.0, 6.2.2). Bits without a name here keep their value.
-#[bitfield(u16)]
+#[bitfield(u16, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct Command {
     /// The function answers to I/O accesses.
@@ -182,7 +183,7 @@ pub struct Command {
 }
 
 /// Flags of a line of sysfs' `resource` file (Linux, include/linux/ioport.h).
-#[bitfield(u64)]
+#[bitfield(u64, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
 pub struct ResourceFlags {
     __: u8,

@@ -10,6 +10,7 @@ use crate::words::Word;
 
 /// A memory BAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bar {
     index: usize,
     address: u64,
@@ -45,6 +46,7 @@ impl Bar {
 
 /// The memory BARs of a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bars([Option<Bar>; BARS]);
 
 impl Bars {

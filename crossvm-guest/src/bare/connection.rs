@@ -14,6 +14,7 @@ use crate::words::Words;
 
 /// A dataport of a connection, not mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DataportInfo {
     /// Its number.
     pub index: DataportIndex,

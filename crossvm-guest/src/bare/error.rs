@@ -10,6 +10,7 @@ use crate::rights::Rights;
 /// Why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error {
     /// The device holds something that no connection may hold.
     OddDevice(Fault),

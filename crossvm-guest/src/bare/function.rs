@@ -11,6 +11,7 @@ use crate::spec::{Command, Register, Status};
 
 /// Whether a function may raise its interrupt line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Intx {
     /// The line is high while COUNT is not zero.
     Enabled,

@@ -52,6 +52,8 @@ mod bus;
 mod connection;
 mod dataport;
 mod error;
+#[cfg(feature = "defmt")]
+mod format;
 mod function;
 mod memory;
 mod window;

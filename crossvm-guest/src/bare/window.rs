@@ -6,6 +6,7 @@ use crate::bare::{Error, PhysicalRange};
 ///
 /// Nothing else may lie in it: no device but connections, and no memory.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window {
     next: u64,
     last: u64,

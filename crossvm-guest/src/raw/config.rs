@@ -46,6 +46,12 @@ impl Ecam {
         Some(Self { start, length: range.length() })
     }
 
+    /// Length of the range in bytes.
+    #[cfg(feature = "defmt")]
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Where the register is: `None` outside of the range.
     fn register(&self, address: PciAddress, offset: u16) -> Option<NonNull<u32>> {
         let function = u64::from(address.bus()) << 8 | u64::from(address.device()) << 3 | u64::from(address.function());

@@ -21,6 +21,7 @@ pub unsafe trait Hal {
 
 /// The memory that a [`Hal`] maps.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Mapped<H>(H);
 
 impl<H: Hal> Mapped<H> {

@@ -13,6 +13,7 @@ const ENABLE: u32 = 1 << 31;
 ///
 /// Two accesses make one cycle: who uses it from an interrupt handler too keeps that from coming between.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigPorts(());
 
 impl ConfigPorts {

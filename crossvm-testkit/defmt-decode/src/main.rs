@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod arm;
 #[cfg(target_os = "linux")]
+mod guest;
+#[cfg(target_os = "linux")]
 mod logger;
 #[cfg(target_os = "linux")]
 mod manifest;
@@ -18,6 +20,7 @@ fn main() {
     pci::log();
     manifest::log();
     arm::log();
+    guest::log();
 }
 
 #[cfg(not(target_os = "linux"))]
