@@ -1,8 +1,8 @@
 //! The values of `crossvm-manifest`.
 
 use crossvm_manifest::{
-    Component, ComponentKind, Connection, Dataport, Device, End, Error, EventBar, Image, Interrupt, NameRule, Peer, Problem, Profile,
-    Reboot, Rights, Topology, Vm, Width, text,
+    Component, ComponentKind, Connection, Dataport, Device, End, Error, EventBar, FixedConnection, FixedDataport, FixedPeer, FixedVm,
+    Image, Interrupt, NameRule, Peer, Problem, Profile, Reboot, Rights, Topology, TwoViews, Vm, Width, text,
 };
 
 use crate::values::show;
@@ -45,4 +45,34 @@ pub(crate) fn log() {
     show(&NameRule::Peer);
     show(&Problem::NobodyWrites { connection: 3, dataport: 1 });
     show(&Error::Version { found: 7 });
+    fixed(device);
+}
+
+/// What a program of a static system finds.
+fn fixed(device: Device) {
+    let dataport = FixedDataport { address: 0x8000_0000, size: 4096, rights: Rights::Read, width: Width::Bits64 };
+    let connection = FixedConnection {
+        name: text("wire").expect("short"),
+        channel: 3,
+        interrupt: Interrupt::Shared,
+        dataports: [dataport].into_iter().collect(),
+    };
+    let views = TwoViews { guest: 0x4000_0000, program: 0x2000_0000, size: 2 << 20 };
+    let vm = FixedVm {
+        vcpus: 1,
+        device,
+        on_reboot: Reboot::Restart,
+        ram: views,
+        events: views,
+        low_window: (0x1000_0000, 0x3eff_ffff),
+        high_window: (0x80_0000_0000, 0xff_ffff_ffff),
+        console: Some(1),
+        command_line: text("quiet").expect("short"),
+    };
+    show(&dataport);
+    show(&connection);
+    show(&views);
+    show(&vm);
+    let peer = FixedPeer { name: text("camera").expect("short"), connections: [connection].into_iter().collect(), vm: None };
+    show(&peer);
 }
