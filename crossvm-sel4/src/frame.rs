@@ -87,10 +87,14 @@ impl Frame {
         self.size
     }
 
+    /// How many frames of the kernel it is.
+    pub(crate) fn count(self) -> u64 {
+        self.size.bytes().checked_div(self.kind.size().bytes()).unwrap_or(0)
+    }
+
     /// The capabilities of its parts.
-    pub(crate) fn parts(self) -> impl Iterator<Item = CPtr> + Clone {
-        let count = self.size.bytes().checked_div(self.kind.size().bytes()).unwrap_or(0);
-        (0..count).map(move |index| self.first.offset(index))
+    pub(crate) fn parts(self) -> impl Iterator<Item = CPtr> {
+        (0..self.count()).map(move |index| self.first.offset(index))
     }
 }
 
@@ -122,7 +126,7 @@ impl<F: AsRef<[Frame]>> FrameDataport<F> {
     /// All [`DataportError`]s.
     pub fn checked(kernel: &impl Kernel, frames: F) -> Result<Self, DataportError> {
         let dataport = Self::new(frames)?;
-        for (index, frame) in dataport.frames.as_ref().iter().enumerate() {
+        for (index, frame) in (0..usize::MAX).zip(dataport.frames.as_ref()) {
             for capability in frame.parts() {
                 let address = kernel.frame_address(capability).map_err(|error| DataportError::NoFrame { index, error })?;
                 if !address.is_multiple_of(frame.kind().size().bytes()) {

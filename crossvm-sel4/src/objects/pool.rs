@@ -87,7 +87,7 @@ impl<K: Kernel, const WORDS: usize, const PIECES: usize> ObjectPool<K, WORDS, PI
 
     /// A free piece of exactly 2^`bits` bytes, split off something larger where need be; `None`: nothing is large enough.
     fn carve(&mut self, bits: u8) -> Result<Option<usize>, ObjectError> {
-        let fitting = self.pieces.iter().enumerate().filter_map(|(index, piece)| Some((index, piece.as_ref()?)));
+        let fitting = (0..PIECES).zip(&self.pieces).filter_map(|(index, piece)| Some((index, piece.as_ref()?)));
         let fitting = fitting.filter(|(_, piece)| piece.state == State::Free && piece.bits >= bits);
         let Some((mut index, best)) = fitting.min_by_key(|(_, piece)| piece.bits) else { return Ok(None) };
         for _ in bits..best.bits {
@@ -137,7 +137,7 @@ impl<K: Kernel, const WORDS: usize, const PIECES: usize> ObjectPool<K, WORDS, PI
     /// A piece whose two halves are free, and the halves.
     fn free_pair(&self) -> Option<(usize, [usize; 2])> {
         (0..PIECES).find_map(|parent| {
-            let mut halves = self.pieces.iter().enumerate().filter_map(|(index, piece)| {
+            let mut halves = (0..PIECES).zip(&self.pieces).filter_map(|(index, piece)| {
                 let piece = piece.as_ref()?;
                 (piece.parent == Some(parent) && piece.state == State::Free).then_some(index)
             });

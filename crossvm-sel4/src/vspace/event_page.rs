@@ -61,7 +61,7 @@ impl<T> SharedPage<T> {
         window: &mut Window<W>,
         size: FrameSize,
     ) -> Result<Self, SpaceError> {
-        let count = Frame::of_small(CPtr::NULL, size).parts().count();
+        let count = usize::try_from(Frame::of_small(CPtr::NULL, size).count()).map_err(|_| SpaceError::WrongSize)?;
         let bits = u8::try_from(size.bytes().trailing_zeros()).map_err(|_| SpaceError::WrongSize)?;
         let place = window.take(size)?;
         let memory = match objects.allocate_slots(1) {
@@ -103,7 +103,8 @@ impl<T> SharedPage<T> {
         let Self { frame, words, place, memory } = self;
         drop(words);
         objects.destroy(memory);
-        objects.release_slots(frame.capability(), frame.parts().count());
+        // It was a number when the page was made.
+        objects.release_slots(frame.capability(), usize::try_from(frame.count()).unwrap_or(0));
         objects.release_slots(memory, 1);
         window.give_back(place);
     }

@@ -116,7 +116,8 @@ impl<K: Kernel, O: Objects, W: WindowSpace, const MAPS: usize, const TABLES: usi
     fn map_frames(&mut self, at: GuestAddr, kind: FrameKind, frames: &[Frame], rights: CapRights) -> Result<(), SpaceError> {
         let bytes = kind.size().bytes();
         let mut parts = frames.iter().flat_map(|frame| frame.parts());
-        let mut left = parts.clone().count();
+        let each = frames.first().map_or(0, |frame| frame.count());
+        let mut left = usize::try_from(each).ok().and_then(|each| each.checked_mul(frames.len())).ok_or(SpaceError::WrongSize)?;
         let mut at = at.get();
         while left > 0 {
             let (first, count) = self.slots(left)?;
@@ -125,7 +126,7 @@ impl<K: Kernel, O: Objects, W: WindowSpace, const MAPS: usize, const TABLES: usi
                 self.objects.release_slots(first, count);
                 return Err(SpaceError::Full(Table::Mappings));
             }
-            for (index, part) in (0..).zip(parts.by_ref().take(count)) {
+            for (index, part) in (0..count as u64).zip(&mut parts) {
                 let copy = first.offset(index);
                 self.kernel.copy(part, copy, rights)?;
                 self.tables.map(&self.kernel, &mut self.objects, copy, at, rights)?;
@@ -205,7 +206,9 @@ impl<K: Kernel, O: Objects, W: WindowSpace, const MAPS: usize, const TABLES: usi
     }
 
     fn release(&mut self, range: GuestRange) {
-        self.reserved.retain(|reserved| *reserved != range);
+        if let Some(index) = self.reserved.iter().position(|reserved| *reserved == range) {
+            self.reserved.swap_remove(index);
+        }
     }
 
     fn map(&mut self, at: GuestAddr, frames: &[Frame], mapping: Mapping) -> Result<(), SpaceError> {

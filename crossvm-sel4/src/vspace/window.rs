@@ -26,13 +26,23 @@ struct Pages {
     count: u64,
 }
 
+impl Pages {
+    fn end(&self) -> u64 {
+        self.first.saturating_add(self.count)
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.first < other.end() && other.first < self.end()
+    }
+}
+
 /// A window with its translation tables, which are made when it is opened: afterwards, pages that come and go take nothing but themselves.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Window<W> {
     own: W,
     tables: Tables<TABLES>,
-    /// Pages in use, lowest first.
+    /// Pages in use.
     used: Vec<Pages, PLACES>,
 }
 
@@ -82,21 +92,15 @@ impl<W: WindowSpace> Window<W> {
     /// Takes the lowest place for `size`.
     pub(super) fn take(&mut self, size: FrameSize) -> Result<Place, SpaceError> {
         let (start, bytes) = self.own.window();
-        let (count, all) = (size.bytes().wrapping_div(PAGE), bytes.wrapping_div(PAGE));
-        let mut first = 0u64;
-        let mut index = 0usize;
-        for used in &self.used {
-            if used.first.saturating_sub(first) >= count {
-                break;
-            }
-            first = used.first.saturating_add(used.count);
-            index = usize::saturating_add(index, 1);
-        }
+        let pages = |first, bytes: u64| Pages { first, count: bytes.wrapping_div(PAGE) };
+        let free = |place: &Pages| place.end() <= bytes.wrapping_div(PAGE) && !self.used.iter().any(|used| used.overlaps(place));
+        // It begins where the window does or where another one ends.
+        let ends = self.used.iter().map(Pages::end).chain([0]);
+        let lowest = ends.map(|first| pages(first, size.bytes())).filter(free).min_by_key(|place| place.first);
+        let place = lowest.ok_or(SpaceError::Full(Table::Window))?;
         let bytes = usize::try_from(size.bytes()).map_err(|_| SpaceError::WrongSize)?;
-        if first.saturating_add(count) > all || self.used.insert(index, Pages { first, count }).is_err() {
-            return Err(SpaceError::Full(Table::Window));
-        }
-        Ok(Place { address: start.saturating_add(first.saturating_mul(PAGE)), bytes })
+        self.used.push(place).map_err(|_| SpaceError::Full(Table::Window))?;
+        Ok(Place { address: start.saturating_add(place.first.saturating_mul(PAGE)), bytes })
     }
 
     pub(super) fn words(&self, place: &Place) -> W::Words {
@@ -106,6 +110,8 @@ impl<W: WindowSpace> Window<W> {
     /// Gives back a place, where nothing is mapped any more.
     pub(super) fn give_back(&mut self, place: Place) {
         let first = place.address.saturating_sub(self.own.window().0).wrapping_div(PAGE);
-        self.used.retain(|used| used.first != first);
+        if let Some(index) = self.used.iter().position(|used| used.first == first) {
+            self.used.swap_remove(index);
+        }
     }
 }

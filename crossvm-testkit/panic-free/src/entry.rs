@@ -40,6 +40,7 @@ extern "C" fn _start() {
         configuration(&mut vm, &mut connections, ecam);
         other_mechanisms(&mut vm, &mut connections, &mut ports);
         interrupts(&mut vm.gic);
+        crate::sel4::backend(&mut vm.gic);
         deliberate();
     }
 }
