@@ -2,6 +2,7 @@
 
 mod kernel;
 mod machine;
+pub(crate) mod semantics;
 pub(crate) mod smoke;
 pub(crate) mod trial;
 pub(crate) mod vtx;
@@ -38,6 +39,14 @@ enum Verb {
         #[command(flatten)]
         flags: Flags,
     },
+    /// Compare what the kernel answers with what was recorded, case by case, in QEMU
+    Semantics {
+        #[command(flatten)]
+        flags: Flags,
+        /// Record what the kernel answers
+        #[arg(long)]
+        bless: bool,
+    },
     /// Try connections of a guest in a vCPU with VT-x, in Bochs
     Vtx {
         #[command(flatten)]
@@ -53,6 +62,8 @@ pub(crate) fn sel4(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             output::line(prefix.display());
         }
         Verb::Smoke { flags } => smoke::TRIAL.play(workspace, flags)?,
+        Verb::Semantics { flags, bless: false } => semantics::TRIAL.play(workspace, flags)?,
+        Verb::Semantics { flags, bless: true } => semantics::record(workspace, flags)?,
         Verb::Vtx { flags } => vtx::TRIAL.play(workspace, flags)?,
     }
     Ok(())

@@ -43,7 +43,8 @@ pub trait Kernel {
     /// Takes the badge of a notification, 0 where it is not signalled (`seL4_Poll`).
     fn poll(&self, notification: CPtr) -> Badge;
 
-    /// Copies a capability with no more than these rights (`seL4_CNode_Copy`).
+    /// Copies a capability with no more than these rights (`seL4_CNode_Copy`). Those of a translation table of 2^39 must not be copied: seL4 5.0.0 stops
+    /// for good.
     ///
     /// # Errors
     /// [`Code::DeleteFirst`] where `to` is not empty, [`Code::FailedLookup`] where `from` is.
@@ -86,16 +87,16 @@ pub trait Kernel {
     /// frame elsewhere, [`Code::AlignmentError`], [`Code::InvalidArgument`] outside of what can be mapped.
     fn map_frame(&self, frame: CPtr, space: Space, at: u64, rights: CapRights, attributes: Attributes) -> Result<(), KernelError>;
 
-    /// Unmaps a frame from where this capability has mapped it; none where it has not.
+    /// Unmaps a frame from where this capability has mapped it. Where it has not, nothing is to be done, and today's kernels say that all is well.
     ///
     /// # Errors
-    /// [`Code::InvalidCapability`] for what is no frame.
+    /// [`Code::IllegalOperation`] for what is no frame, and from seL4 5.0.0 for a frame that is not mapped: it leaves that call without an answer.
     fn unmap_frame(&self, frame: CPtr) -> Result<(), KernelError>;
 
     /// Physical address of a frame.
     ///
     /// # Errors
-    /// [`Code::InvalidCapability`] for what is no frame.
+    /// [`Code::IllegalOperation`] for what is no frame.
     fn frame_address(&self, frame: CPtr) -> Result<u64, KernelError>;
 
     /// Maps a translation table that covers 2^`bits` bytes around `at`.

@@ -9,6 +9,8 @@ use crossvm_sel4::kernel::Object;
 /// | a frame over another of its size | `DeleteFirst` | replaces it | replaces it |
 /// | a frame that its capability has mapped already, same place | `InvalidCapability` | changes its rights | changes its rights |
 /// | same space, another place | `InvalidCapability` | `InvalidArgument` | `InvalidArgument` |
+/// | a frame is unmapped that is not mapped | `IllegalOperation` | nothing | nothing |
+/// | a table of 2^39 is copied | **the kernel stops for good**: a panic | a copy | a copy |
 /// | a copy of a frame's capability is deleted | **stays mapped**, unless it was the frame's last | is unmapped | is unmapped |
 /// | table missing in guest-physical memory | always 2^22 | its size | – |
 /// | a large frame over a table | `DeleteFirst` | `DeleteFirst` | `FailedLookup`, with the smaller size |

@@ -97,11 +97,16 @@ impl State {
 
     pub(super) fn unmap_frame(&mut self, frame: CPtr) -> Result<(), KernelError> {
         let Invoked::Cap(slot, cap) = self.invoke(frame, |kind| matches!(kind, Kind::Frame { .. }))? else { return Ok(()) };
-        if let Kind::Frame { mapped: Some(mapped), .. } = cap.kind {
-            self.spaces.unmap(mapped, cap.bits, cap.base, false);
-            self.set_frame_mapped(slot, None);
+        match cap.kind {
+            Kind::Frame { mapped: Some(mapped), .. } => {
+                self.spaces.unmap(mapped, cap.bits, cap.base, false);
+                self.set_frame_mapped(slot, None);
+                Ok(())
+            }
+            // 5.0.0 leaves the call without an answer, so that the caller takes its own request for one.
+            _ if self.arch.is_5_0_0() => Err(Code::IllegalOperation.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn frame_address(&mut self, frame: CPtr) -> Result<u64, KernelError> {

@@ -82,6 +82,9 @@ impl State {
     /// What a copy of a capability is, or why there is none.
     pub(super) fn derive(&self, from: SlotId, mut cap: Cap) -> Result<Cap, KernelError> {
         match &mut cap.kind {
+            Kind::Table { ept: false, covers: 39, .. } if self.arch.is_5_0_0() => {
+                panic!("seL4 5.0.0 stops for good when a table of 2^39 is copied")
+            }
             Kind::Untyped { .. } if self.tree.first_child(from).is_some() => Err(Code::RevokeFirst.into()),
             Kind::Table { mapped: None, .. } | Kind::Root { asid: None, .. } => Err(Code::IllegalOperation.into()),
             Kind::Frame { mapped, .. } => {
@@ -139,6 +142,9 @@ impl State {
     /// Bytes that an untyped capability can still give: everything where nothing made from it is left.
     pub(super) fn free(&self, slot: SlotId, cap: &Cap) -> u64 {
         match cap.kind {
+            Kind::Table { ept: false, covers: 39, .. } if self.arch.is_5_0_0() => {
+                panic!("seL4 5.0.0 stops for good when a table of 2^39 is copied")
+            }
             Kind::Untyped { .. } if self.tree.first_child(slot).is_none() => 1 << cap.bits,
             Kind::Untyped { free } => (1 << cap.bits) - free,
             _ => 0,

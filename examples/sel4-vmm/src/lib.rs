@@ -9,6 +9,7 @@
 //! | program | what it is | its modules |
 //! | --- | --- | --- |
 //! | `sel4-smoke` | x86-64: guests and components are threads in address spaces of their own | `src/bin/smoke/` |
+//! | `sel4-semantics` | what the kernel answers, case by case | `src/bin/semantics/` |
 //! | `sel4-vtx` | x86-64: a guest in a vCPU with VT-x | `src/bin/vtx/` |
 //!
 //! A program is built for a target without operating system, against the kernel that the environment variable `SEL4_PREFIX` names. On a

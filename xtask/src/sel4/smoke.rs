@@ -9,7 +9,7 @@ use super::trial::{Expected, Trial};
 
 /// The trial.
 pub(crate) const TRIAL: Trial =
-    Trial { task: "sel4-smoke", variant: Variant::Plain, machine: Machine::Qemu, expected: &EXPECTED, sabotage: None };
+    Trial { task: "sel4-smoke", variant: Variant::Plain, machine: Machine::Qemu, expected: &EXPECTED, transcript: None, sabotage: None };
 
 const EXPECTED: [Expected; 1] = [Expected { name: "memory", verify: memory }];
 

@@ -33,11 +33,11 @@ pub(crate) struct Flags {
 
     /// Give up after this time
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    timeout: u64,
+    pub(super) timeout: u64,
 
     /// Show the console while the machine runs
     #[arg(long, short)]
-    verbose: bool,
+    pub(super) verbose: bool,
 }
 
 /// A check that a root task must print: a line `check=NAME` with its numbers, and what they must be.
@@ -55,6 +55,8 @@ pub(crate) struct Trial {
     pub(crate) variant: Variant,
     pub(crate) machine: Machine,
     pub(crate) expected: &'static [Expected],
+    /// What the console as a whole must show.
+    pub(crate) transcript: Option<fn(&[Line]) -> Check>,
     /// A mistake that the root task makes on purpose.
     pub(crate) sabotage: Option<&'static str>,
 }
@@ -158,6 +160,7 @@ impl Trial {
             };
             checks.push(Check::new(expected.name, finding));
         }
+        checks.extend(self.transcript.map(|transcript| transcript(lines)));
         checks
     }
 }

@@ -16,7 +16,8 @@ use crate::workspace::Workspace;
 use crate::{modules, verify};
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 6] = ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-manifest", "crossvm-guest"];
+const NO_STD: [&str; 7] =
+    ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-sel4-semantics", "crossvm-manifest", "crossvm-guest"];
 /// Their features that need one, or an installed seL4 (`libsel4`).
 const HOSTED: [&str; 6] = ["default", "drawing", "toml", "libsel4", "linux", "command"];
 

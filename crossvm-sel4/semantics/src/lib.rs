@@ -1,0 +1,62 @@
+//! What seL4 answers, case by case: the same small programs run on real kernels and on the simulated one of `crossvm-testkit`.
+//!
+//! ```text
+//!   cases ──▶ run ──▶ K: Kernel + Threads, a real kernel ──▶ lines ─┐
+//!                └──▶ SimKernel                          ──▶ lines ─┴─▶ equal, to each other and to the recorded list
+//! ```
+//!
+//! Each [`Case`] starts with empty slots and unused untyped memory, makes a few calls, and says in a line what came of them: codes of errors,
+//! badges, what was loaded. No line depends on where anything lies in memory. What was recorded from seL4 5.0.0 is [`X86_64_5_0_0`], a line for each
+//! case with its name, a tab, and the outcome.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what a case has to work with | [`Bench`] |
+//! | signals and badges | `notifications` |
+//! | copies, rights, revocation | `capabilities` |
+//! | making objects | `untyped` |
+//! | memory that is mapped | `frames`, `rights` |
+//! | translation tables and roots | `tables` |
+//! | threads | `threads` |
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod bench;
+mod capabilities;
+mod frames;
+mod notifications;
+mod rights;
+mod tables;
+mod threads;
+mod untyped;
+
+pub use bench::{Bench, Outcome, Probe, Resources};
+
+use crossvm_sel4::kernel::{KernelError, Threads};
+
+/// What seL4 5.0.0 has answered on x86-64: `cargo xtask sel4 semantics` runs the cases again and compares.
+pub const X86_64_5_0_0: &str = include_str!("../outcomes/x86_64-5.0.0.tsv");
+
+/// A case.
+#[derive(Debug)]
+pub struct Case<K, P> {
+    /// What it shows.
+    pub name: &'static str,
+    run: fn(&mut Bench<'_, K, P>) -> Result<(), KernelError>,
+}
+
+/// All cases.
+pub fn cases<K: Threads, P: Probe>() -> impl Iterator<Item = Case<K, P>> {
+    let signals = notifications::cases().into_iter().chain(capabilities::cases()).chain(untyped::cases());
+    let memory = frames::cases().into_iter().chain(rights::cases()).chain(tables::cases());
+    signals.chain(memory).chain(threads::cases())
+}
+
+/// Runs all cases. `each` gets their names and outcomes, in order.
+pub fn run<K: Threads, P: Probe>(kernel: &K, resources: &Resources, probe: &mut P, mut each: impl FnMut(&'static str, &str)) {
+    for case in cases::<K, P>() {
+        let mut bench = Bench::new(kernel, resources, probe);
+        let ended = (case.run)(&mut bench);
+        each(case.name, bench.end(ended).as_str());
+    }
+}
