@@ -36,7 +36,7 @@ fn installed(machine: &Machine, plans: &[Plan]) -> Vec<(String, Vec<u64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn the_driver_finds_what_was_installed_and_places_it_without_overlap(plans in prop::collection::vec(plan(), 0..=60)) {

@@ -73,6 +73,7 @@ impl Machine {
         Self(Rc::new(RefCell::new(inner)))
     }
 
+    #[allow(dead_code, reason = "not every test drives the bus itself")]
     pub(crate) fn bus(&self) -> Bus<Self> {
         Bus::new(self.clone())
     }
