@@ -38,6 +38,10 @@ enum Verb {
     Smoke {
         #[command(flatten)]
         flags: Flags,
+
+        /// Make a mistake on purpose; the run must then fail
+        #[arg(long, value_enum, value_name = "MISTAKE")]
+        sabotage: Option<smoke::Sabotage>,
     },
     /// Compare what the kernel answers with what was recorded, case by case, in QEMU
     Semantics {
@@ -61,7 +65,7 @@ pub(crate) fn sel4(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             let prefix = prefix(if *vtx { Variant::Vtx } else { Variant::Plain })?;
             output::line(prefix.display());
         }
-        Verb::Smoke { flags } => smoke::TRIAL.play(workspace, flags)?,
+        Verb::Smoke { flags, sabotage } => smoke::trial(*sabotage).play(workspace, flags)?,
         Verb::Semantics { flags, bless: false } => semantics::TRIAL.play(workspace, flags)?,
         Verb::Semantics { flags, bless: true } => semantics::record(workspace, flags)?,
         Verb::Vtx { flags } => vtx::TRIAL.play(workspace, flags)?,

@@ -76,24 +76,15 @@ impl Register {
     /// Its value.
     #[must_use]
     pub fn read(self, registers: &[u64; REGISTERS]) -> u64 {
-        registers.get(self.place).map_or(0, |value| value >> self.shift & mask(self.width))
+        registers.get(self.place).map_or(0, |value| value >> self.shift & self.width.mask())
     }
 
     /// Loads it as the processor does: 32 bits clear the upper half, fewer leave the rest.
     pub fn write(self, registers: &mut [u64; REGISTERS], value: u64) {
         let Some(register) = registers.get_mut(self.place) else { return };
-        let bits = mask(self.width) << self.shift;
+        let bits = self.width.mask() << self.shift;
         let kept = if self.width == Width::U32 { 0 } else { *register & !bits };
         *register = kept | value << self.shift & bits;
-    }
-}
-
-const fn mask(width: Width) -> u64 {
-    match width {
-        Width::U8 => 0xff,
-        Width::U16 => 0xffff,
-        Width::U32 => 0xffff_ffff,
-        Width::U64 => u64::MAX,
     }
 }
 
@@ -118,13 +109,7 @@ fn moved(instruction: &Instruction, bytes: u8, registers: &[u64; REGISTERS]) -> 
     if instruction.opcode() != Opcode::MOV {
         return None;
     }
-    let width = match bytes {
-        1 => Width::U8,
-        2 => Width::U16,
-        4 => Width::U32,
-        8 => Width::U64,
-        _ => return None,
-    };
+    let width = Width::from_bytes(bytes.into())?;
     let (to, from) = (instruction.operand(0), instruction.operand(1));
     if let (true, Operand::Register { reg }) = (from.is_memory(), &to) {
         return Some(Kind::Load { width, register: Register::of(*reg)? });
@@ -141,7 +126,7 @@ fn moved(instruction: &Instruction, bytes: u8, registers: &[u64; REGISTERS]) -> 
         Operand::ImmediateU64 { imm } => imm,
         _ => return None,
     };
-    to.is_memory().then_some(Kind::Store { width, value: value & mask(width) })
+    to.is_memory().then_some(Kind::Store { width, value: value & width.mask() })
 }
 
 #[cfg(test)]
@@ -189,7 +174,7 @@ mod tests {
             let Some(Access { kind: Kind::Load { width, register }, .. }) = decode(code, &registers) else {
                 panic!("{code:02x?} is no load")
             };
-            register.write(&mut registers, 0xaabb_ccdd & mask(width));
+            register.write(&mut registers, 0xaabb_ccdd & width.mask());
             assert_eq!(registers[place], expected, "{code:02x?}");
         }
     }

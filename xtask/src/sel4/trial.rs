@@ -24,6 +24,9 @@ use crate::{interrupt, output, process, programs};
 /// The package with the root tasks.
 const TASKS: &str = "sel4-vmm";
 
+/// How long a run may take, on a machine that has much else to do.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What all trials let a user choose.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
@@ -32,7 +35,7 @@ pub(crate) struct Flags {
     report: Option<PathBuf>,
 
     /// Give up after this time
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT.as_secs())]
     pub(super) timeout: u64,
 
     /// Show the console while the machine runs
@@ -45,6 +48,22 @@ pub(crate) struct Flags {
 pub(crate) struct Expected {
     pub(crate) name: &'static str,
     pub(crate) verify: fn(&Fields) -> Finding,
+}
+
+/// The number that a root task has printed under this name.
+pub(crate) fn number(fields: &Fields, key: &str) -> Result<u64, String> {
+    fields.number(key).ok_or_else(|| format!("no number `{key}` was printed"))
+}
+
+/// These numbers are what they must be.
+pub(crate) fn equal(fields: &Fields, expected: &[(&str, u64)]) -> Finding {
+    for (key, expected) in expected {
+        let found = number(fields, key)?;
+        if found != *expected {
+            return Err(format!("{key} is {found}, not {expected}"));
+        }
+    }
+    Ok(String::new())
 }
 
 /// What is tried.
@@ -188,6 +207,11 @@ fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
 }
 
 impl Report {
+    /// The check called `name`, if it was made.
+    pub(crate) fn check(&self, name: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.name == name)
+    }
+
     /// The report for a person: the reasons of a failure first, then what was verified.
     pub(crate) fn show(&self) -> String {
         let passed = self.checks.iter().filter(|check| check.ok).count();

@@ -13,7 +13,7 @@ use crate::programs::{self, SEL4_THREADS, SEL4_VM_GUEST, VMM};
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
 use crate::workspace::Workspace;
-use crate::{modules, verify};
+use crate::{modules, sel4, verify};
 
 /// The crates that must build without an operating system.
 const NO_STD: [&str; 7] =
@@ -45,6 +45,12 @@ pub(super) const STEPS: &[Step] = &[
         what: "no lint on the builds of the hypervisor and of seL4's guests for where they run",
         run: bare_metal_clippy,
     },
+    Step {
+        name: "sel4-smoke",
+        what: "connections between guests that are threads, on the real seL4 5.0.0 in QEMU",
+        run: |context| sel4(context, &sel4::smoke::trial(None)),
+    },
+    Step { name: "sel4-smoke-sabotage", what: "the same notices each of six mistakes", run: sel4_sabotage },
     Step { name: "driver-amd64", what: "the Linux driver builds for x86-64 without a warning", run: driver_amd64 },
     Step {
         name: "driver",
@@ -197,6 +203,25 @@ fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
     for (target, programs) in guests {
         let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, target)?;
         run_shown(cargo.args(["--release", "--lib"]).args(programs).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
+fn sel4(context: &mut Context<'_>, trial: &sel4::trial::Trial) -> Result<()> {
+    let report = trial.run(context.workspace, sel4::trial::TIMEOUT, false)?;
+    output::line(report.show());
+    if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
+}
+
+/// Each run must fail, and where the mistake was made.
+fn sel4_sabotage(context: &mut Context<'_>) -> Result<()> {
+    for sabotage in sel4::smoke::Sabotage::ALL {
+        let report = sel4::smoke::trial(Some(sabotage)).run(context.workspace, sel4::trial::TIMEOUT, false)?;
+        let culprit = sabotage.culprit();
+        match report.check(culprit) {
+            Some(check) if !check.ok => output::line(format!("{sabotage} failed as it must: {culprit}: {}", check.detail)),
+            _ => bail!("the run with {sabotage} passed `{culprit}`; it must fail there. Console: {}", report.log),
+        }
     }
     Ok(())
 }

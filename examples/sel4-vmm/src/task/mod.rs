@@ -1,8 +1,19 @@
 //! A root task's start, end and console.
 
+#[cfg(target_arch = "x86_64")]
+pub mod component;
 pub mod console;
+#[cfg(target_arch = "x86_64")]
+pub mod domain;
+#[cfg(target_arch = "x86_64")]
+pub mod idle;
 mod panic;
+pub mod shared;
 mod start;
+pub mod system;
+
+pub use shared::Shared;
+pub use system::{Estate, System, Trouble};
 
 use core::arch::asm;
 
