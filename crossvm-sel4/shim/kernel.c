@@ -54,6 +54,15 @@ word crossvm_mint(word cspace, word from, word to, word rights, word badge)
     return seL4_CNode_Mint(cspace, to, DEPTH, cspace, from, DEPTH, cap_rights(rights), badge_data(badge));
 }
 
+word crossvm_badge_bits(void)
+{
+#if defined(CROSSVM_SEL4_5)
+    return 28;
+#else
+    return seL4_WordBits;
+#endif
+}
+
 word crossvm_mint_into(word cspace, word from, word cnode, word index, word bits, word rights, word badge)
 {
     return seL4_CNode_Mint(cnode, index, bits, cspace, from, DEPTH, cap_rights(rights), badge_data(badge));

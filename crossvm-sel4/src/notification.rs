@@ -5,7 +5,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use crossvm_core::{ErrorType, EventId, Notifier};
 
-use crate::kernel::{Badge, CPtr, CapRights, Kernel, KernelError};
+use crate::kernel::{Badge, CPtr, CapRights, Code, Kernel, KernelError};
 
 /// Signals the peer's notification through a capability with the badge of one event.
 ///
@@ -29,8 +29,12 @@ impl<K: Kernel> NotificationNotifier<K> {
     /// Makes a capability of `notification` in the empty slot `slot`, with the badge of `event` and the right to signal alone, and signals through it.
     ///
     /// # Errors
-    /// What the kernel says: `notification` has a badge already, or the slot is not empty.
+    /// [`Code::RangeError`] where the kernel's badges have no such bit. What the kernel says: `notification` has a badge already, or the slot is
+    /// not empty.
     pub fn mint(kernel: K, notification: CPtr, slot: CPtr, event: EventId) -> Result<Self, KernelError> {
+        if event.bit() >= kernel.badge_bits() {
+            return Err(Code::RangeError.into());
+        }
         let badge = Badge::new(crossvm_core::EventSet::of(event).word());
         kernel.mint(notification, slot, CapRights::WRITE, badge)?;
         Ok(Self::new(kernel, slot))

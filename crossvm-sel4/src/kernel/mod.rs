@@ -56,6 +56,11 @@ pub trait Kernel {
     /// As [`copy`](Self::copy); [`Code::IllegalOperation`] for what has a badge already, or cannot have one.
     fn mint(&self, from: CPtr, to: CPtr, rights: CapRights, badge: Badge) -> Result<(), KernelError>;
 
+    /// How many bits of a badge reach the capability; the kernel drops the others without a word. seL4 5.0.0 keeps 28.
+    fn badge_bits(&self) -> u8 {
+        64
+    }
+
     /// Empties a slot (`seL4_CNode_Delete`). The object goes with its last capability. An empty slot stays empty.
     ///
     /// # Errors
@@ -147,6 +152,10 @@ impl<K: Kernel + ?Sized> Kernel for &K {
 
     fn mint(&self, from: CPtr, to: CPtr, rights: CapRights, badge: Badge) -> Result<(), KernelError> {
         K::mint(self, from, to, rights, badge)
+    }
+
+    fn badge_bits(&self) -> u8 {
+        K::badge_bits(self)
     }
 
     fn delete(&self, slot: CPtr) -> Result<(), KernelError> {

@@ -37,6 +37,10 @@ impl Kernel for Libsel4 {
         done(raw::crossvm_retype(self.cspace.raw(), untyped.raw(), kind, size, to.raw()))
     }
 
+    fn badge_bits(&self) -> u8 {
+        u8::try_from(raw::crossvm_badge_bits()).unwrap_or(0)
+    }
+
     fn object_bits(&self, object: Object) -> u8 {
         let (kind, size) = described(object);
         u8::try_from(raw::crossvm_object_bits(kind, size)).unwrap_or(0)

@@ -24,8 +24,9 @@ pub use slots::SlotPool;
 ///    or a part of a run at a time. An allocator that cannot give several in a row fails where `count` is more than 1: the backend then asks
 ///    for less, and needs more only for event pages.
 /// 2. `create` puts the capability of a new object into an empty slot. The object is all zero, where its memory can be seen.
-/// 3. When `destroy` returns, the object is gone with every capability of it, the slot is empty, and the memory can serve another object. The
-///    slots stay allocated. `slot` is one that `create` has filled.
+/// 3. When `destroy` returns, the object is gone with every capability of it and of what was made in it, the slot is empty, and the memory can serve
+///    another object. The slots stay allocated. `slot` is one that `create` has filled. What copies of a frame's capability have mapped is unmapped
+///    before: seL4 5.0.0 leaves it mapped, though the memory serves another object.
 /// 4. What fails changes nothing. Where nothing is left, the error's kind is [`Exhausted`](ErrorKind::Exhausted).
 pub trait Objects {
     /// `count` empty slots in a row; gives the first.

@@ -62,7 +62,7 @@ impl<K: Kernel, const WORDS: usize, const PIECES: usize> ObjectPool<K, WORDS, PI
     /// Adds untyped memory of 2^`bits` bytes, in which there is no object yet. Less than a page is not worth a record, and ignored.
     ///
     /// # Errors
-    /// [`ObjectError::NoRecords`] where the pool has [`Piece`](Self)s enough already.
+    /// [`ObjectError::NoRecords`] where the pool has as many pieces as it can.
     pub fn add_untyped(&mut self, untyped: CPtr, bits: u8) -> Result<(), ObjectError> {
         if bits < SMALLEST {
             return Ok(());

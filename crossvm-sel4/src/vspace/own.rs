@@ -136,3 +136,37 @@ impl WindowWords for OwnWords {
 unsafe impl Send for OwnWords {}
 // SAFETY: see `Send`.
 unsafe impl Sync for OwnWords {}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::Ordering;
+
+    use super::*;
+
+    /// Stands for what the backend has mapped in the window.
+    #[repr(C, align(4096))]
+    struct Pages([AtomicU32; 2048]);
+
+    static PAGES: Pages = Pages([const { AtomicU32::new(0) }; 2048]);
+
+    #[test]
+    fn words_are_what_is_mapped_at_the_place() {
+        let start = PAGES.0.as_ptr().expose_provenance() as u64;
+        // SAFETY: nothing else has to do with the window, whose memory is there for good.
+        let own = unsafe { OwnSpace::new(CPtr::new(3), start, 8192) }.unwrap();
+        assert_eq!((own.root(), own.window()), (CPtr::new(3), (start, 8192)));
+        let words = own.words(&Place { address: start + 4096, bytes: 4096 });
+        assert_eq!(words.words().len(), 1024);
+        words.words()[7].store(9, Ordering::Release);
+        words.published(7);
+        assert_eq!((PAGES.0[1031].load(Ordering::Acquire), PAGES.0[7].load(Ordering::Acquire)), (9, 0));
+    }
+
+    #[test]
+    fn a_window_is_of_whole_pages_and_not_at_0() {
+        for (start, bytes) in [(0, 4096), (4096, 0), (4097, 4096), (4096, 4095), (u64::MAX - 4095, 8192)] {
+            // SAFETY: nothing is ever mapped there.
+            assert!(unsafe { OwnSpace::new(CPtr::new(3), start, bytes) }.is_none(), "{start:#x} {bytes:#x}");
+        }
+    }
+}

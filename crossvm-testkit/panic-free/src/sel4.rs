@@ -52,6 +52,9 @@ impl Kernel for Opaque {
     fn mint(&self, from: CPtr, to: CPtr, rights: CapRights, badge: Badge) -> Result<(), KernelError> {
         opaque((from, to, rights, badge))
     }
+    fn badge_bits(&self) -> u8 {
+        black_box(28)
+    }
     fn delete(&self, slot: CPtr) -> Result<(), KernelError> {
         opaque(slot)
     }

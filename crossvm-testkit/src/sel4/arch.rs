@@ -44,9 +44,14 @@ impl Arch {
         matches!(self, Self::X86_64_5_0_0)
     }
 
-    /// The bits of a badge that reach the capability.
+    /// How many bits of a badge reach the capability.
+    pub(super) const fn badge_bits(self) -> u8 {
+        if self.is_5_0_0() { 28 } else { 64 }
+    }
+
+    /// The same as a mask.
     pub(super) const fn badge_mask(self) -> u64 {
-        if self.is_5_0_0() { 0x0fff_ffff } else { u64::MAX }
+        u64::MAX >> (64 - self.badge_bits())
     }
 
     /// The end of what a program may map.

@@ -32,6 +32,10 @@ impl Kernel for SimKernel {
         self.state_mut().copy(from, to, rights, Some(badge.value()))
     }
 
+    fn badge_bits(&self) -> u8 {
+        self.state().arch.badge_bits()
+    }
+
     fn delete(&self, slot: CPtr) -> Result<(), KernelError> {
         let slot = State::slot(slot)?;
         self.state_mut().delete(slot);
