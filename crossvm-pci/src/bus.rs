@@ -140,11 +140,6 @@ impl<const F: usize> PciBus<F> {
         (0..).zip(&self.index).filter(|(_, index)| **index != ABSENT).map(|(devfn, _)| Bdf::from_requester_id(devfn))
     }
 
-    /// Whether there are BARs that are decoded at one address only: the guest must be told to leave addresses as they are.
-    pub fn has_fixed_bars(&self) -> bool {
-        self.functions.iter().flatten().flat_map(|state| &state.description.bars).flatten().any(|bar| bar.fixed.is_some())
-    }
-
     pub(crate) fn get(&self, bdf: Bdf) -> Option<&FunctionState> {
         if bdf.requester_id() == 0 {
             return Some(&self.bridge);

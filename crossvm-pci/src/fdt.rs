@@ -84,8 +84,7 @@ impl From<Cam> for ConfigRegion {
 /// Writes the node of the bridge into the node that is open in `fdt`, whose `#address-cells` and `#size-cells` must be 2.
 ///
 /// Tells the guest the region of configuration space, the windows, the line of every device number that is wired, and where messages go, if
-/// anywhere. Where BARs are fixed, it says `linux,pci-probe-only`, so that Linux keeps their addresses; Linux before 6.11 wants the same property
-/// with the value 1 in `/chosen`, which is the VMM's to write ([`PciBus::has_fixed_bars`]).
+/// anywhere. Where BARs are fixed, the guest must also be told to [keep their addresses](keep_addresses).
 ///
 /// # Errors
 /// What the writer reports.
@@ -108,9 +107,6 @@ pub fn bridge_node<const F: usize>(
     fdt.property_array_u32("bus-range", &[0, u32::from(region.buses()).saturating_sub(1)])?;
     fdt.property_array_u64("reg", &[range.start().get(), range.size()])?;
     fdt.property_null("dma-coherent")?;
-    if bus.has_fixed_bars() {
-        fdt.property_u32("linux,pci-probe-only", 1)?;
-    }
     if let Some(MessageController { phandle }) = messages {
         // Every requester id, as it is.
         fdt.property_array_u32("msi-map", &[0, phandle, 0, 0x1_0000])?;
@@ -138,6 +134,15 @@ pub fn bridge_node<const F: usize>(
     }
     fdt.property_array_u32("interrupt-map", &map)?;
     fdt.end_node(node)
+}
+
+/// Tells Linux to leave the addresses of all BARs as it finds them: for a VM with [fixed](crossvm_core::Bar::fixed) ones. Written into the node `/chosen`,
+/// which is open in `fdt`; in the bridge's own node, Linux 6.1 and 6.12 do not look for it.
+///
+/// # Errors
+/// What the writer reports.
+pub fn keep_addresses(fdt: &mut FdtWriter) -> Result<(), vm_fdt::Error> {
+    fdt.property_u32("linux,pci-probe-only", 1)
 }
 
 /// The two cells of a 64-bit number.

@@ -48,13 +48,12 @@ fn write(vm: &mut Vm, connections: &mut Connections, bdf: Bdf, access: ConfigAcc
 
 #[test]
 fn bars_are_where_the_backend_has_the_memory() {
-    let (vm, connections, _) = installed();
+    let (_, connections, _) = installed();
     let places = places(&connections);
     // Event pages are given from the last one on.
     assert_eq!(places[0][..2], [Some(EVENTS[1]), Some(DATA[0])]);
     assert_eq!(places[1][..2], [Some(EVENTS[0]), Some(DATA[1])]);
     assert!(places.iter().all(|bars| bars[2].is_some()), "the table of messages is wherever there is room");
-    assert!(vm.pci.has_fixed_bars());
 }
 
 #[test]

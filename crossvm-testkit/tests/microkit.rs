@@ -147,7 +147,6 @@ fn every_guest_of_a_generated_system_has_its_bars_where_its_memory_is() {
         let (_, monitors) = boot(&system);
         for program in system.programs.iter().filter(|program| program.vm.is_some()) {
             let monitor = &monitors[program.config.name.as_str()];
-            assert!(monitor.vm.pci.has_fixed_bars() || program.config.connections.is_empty());
             for told in &program.config.connections {
                 let status = monitor.status(&told.name);
                 let maps = &program.vm.as_ref().unwrap().maps;
