@@ -51,10 +51,14 @@ enum Verb {
         #[arg(long)]
         bless: bool,
     },
-    /// Try connections of a guest in a vCPU with VT-x, in Bochs
+    /// Try connections of a guest in a vCPU with VT-x, in Bochs, twice: both runs must show the same
     Vtx {
         #[command(flatten)]
         flags: Flags,
+
+        /// Make a mistake on purpose: the trial must fail
+        #[arg(long, value_name = "MISTAKE")]
+        sabotage: Option<vtx::Sabotage>,
     },
 }
 
@@ -68,7 +72,7 @@ pub(crate) fn sel4(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Verb::Smoke { flags, sabotage } => smoke::trial(*sabotage).play(workspace, flags)?,
         Verb::Semantics { flags, bless: false } => semantics::TRIAL.play(workspace, flags)?,
         Verb::Semantics { flags, bless: true } => semantics::record(workspace, flags)?,
-        Verb::Vtx { flags } => vtx::TRIAL.play(workspace, flags)?,
+        Verb::Vtx { flags, sabotage } => vtx::play(workspace, flags, *sabotage)?,
     }
     Ok(())
 }

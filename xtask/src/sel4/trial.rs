@@ -43,6 +43,13 @@ pub(crate) struct Flags {
     pub(super) verbose: bool,
 }
 
+impl Flags {
+    /// When to give up.
+    pub(crate) const fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
 /// A check that a root task must print: a line `check=NAME` with its numbers, and what they must be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
@@ -102,12 +109,7 @@ pub(crate) struct Report {
 impl Trial {
     /// Runs the trial as the flags say, and shows its report.
     pub(crate) fn play(&self, workspace: &Workspace, flags: &Flags) -> Result<()> {
-        let report = self.run(workspace, Duration::from_secs(flags.timeout), flags.verbose)?;
-        if let Some(path) = &flags.report {
-            report::write(&report, path)?;
-        }
-        output::line(format!("\n{}", report.show()));
-        if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
+        self.run(workspace, flags.timeout(), flags.verbose)?.deliver(flags)
     }
 
     /// Builds what the trial needs, runs it and verifies it.
@@ -207,7 +209,26 @@ fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
 }
 
 impl Report {
-    /// The check called `name`, if it was made.
+    /// Adds a check that was not the root task's.
+    pub(crate) fn add(&mut self, name: &str, finding: Finding) {
+        let check = Check::new(name, finding);
+        if !check.ok {
+            self.ok = false;
+            self.reasons.push(format!("{}: {}", check.name, check.detail));
+        }
+        self.checks.push(check);
+    }
+
+    /// Writes and shows the report as the flags say. A failed trial is an error.
+    pub(crate) fn deliver(&self, flags: &Flags) -> Result<()> {
+        if let Some(path) = &flags.report {
+            report::write(self, path)?;
+        }
+        output::line(format!("\n{}", self.show()));
+        if self.ok { Ok(()) } else { bail!("{}. Console: {}", self.reasons.join("; "), self.log) }
+    }
+
+    /// The check of this name.
     pub(crate) fn check(&self, name: &str) -> Option<&Check> {
         self.checks.iter().find(|check| check.name == name)
     }

@@ -1,5 +1,7 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is quick and finds most comes first.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use crossvm_manifest::Profile;
 
@@ -10,6 +12,7 @@ use crate::modules::{Warnings, trial::Trial};
 use crate::output;
 use crate::process::run_shown;
 use crate::programs::{self, SEL4_THREADS, SEL4_VM_GUEST, VMM};
+use crate::sel4::vtx;
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
 use crate::workspace::Workspace;
@@ -51,6 +54,11 @@ pub(super) const STEPS: &[Step] = &[
         run: |context| sel4(context, &sel4::smoke::trial(None)),
     },
     Step { name: "sel4-smoke-sabotage", what: "the same notices each of six mistakes", run: sel4_sabotage },
+    Step {
+        name: "sel4-vtx",
+        what: "a guest in a vCPU with VT-x on seL4 in Bochs, twice alike; and every mistake on purpose is noticed",
+        run: sel4_vtx,
+    },
     Step { name: "driver-amd64", what: "the Linux driver builds for x86-64 without a warning", run: driver_amd64 },
     Step {
         name: "driver",
@@ -255,6 +263,28 @@ fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
     let report = demo::play(context.workspace, &ready, play)?;
     output::line(report.show());
     if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
+}
+
+/// A guest in a vCPU on seL4, then what must fail.
+fn sel4_vtx(context: &mut Context<'_>) -> Result<()> {
+    const TIMEOUT: Duration = Duration::from_secs(300);
+    let run = |sabotage| vtx::run(context.workspace, TIMEOUT, false, sabotage);
+    let report = run(None)?;
+    output::line(report.show());
+    if !report.ok {
+        bail!("{}. Console: {}", report.reasons.join("; "), report.log);
+    }
+    for sabotage in vtx::Sabotage::ALL {
+        let report = run(Some(sabotage))?;
+        let noticed = report.check(vtx::CULPRIT).is_some_and(|check| !check.ok && check.detail.contains(sabotage.reason()));
+        let hurt: Vec<&str> = vtx::UNTOUCHED.into_iter().filter(|name| !report.check(name).is_some_and(|check| check.ok)).collect();
+        if !noticed || !hurt.is_empty() {
+            let (name, reasons, log) = (sabotage.name(), report.reasons.join("; "), report.log);
+            bail!("{name} must fail `{}` for `{}` alone, but: {reasons}. Console: {log}", vtx::CULPRIT, sabotage.reason());
+        }
+        output::line(format!("{} failed as it must", sabotage.name()));
+    }
+    Ok(())
 }
 
 /// The run must fail, and for the reason that was provoked.
