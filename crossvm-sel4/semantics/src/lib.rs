@@ -37,6 +37,15 @@ use crossvm_sel4::kernel::{KernelError, Threads};
 /// What seL4 5.0.0 has answered on x86-64: `cargo xtask sel4 semantics` runs the cases again and compares.
 pub const X86_64_5_0_0: &str = include_str!("../outcomes/x86_64-5.0.0.tsv");
 
+/// What seL4 16.0.0-dev (commit 1326364b) has answered on x86-64.
+///
+/// No verb runs the cases on an installed kernel: whoever has one builds the root task `sel4-semantics` of `examples/sel4-vmm` with `SEL4_PREFIX`, boots it, and
+/// compares what it prints.
+pub const X86_64_16_0_0_DEV: &str = include_str!("../outcomes/x86_64-16.0.0-dev.tsv");
+
+/// What seL4 16.0.0-dev (commit 1326364b) has answered on aarch64 with hypervisor support and physical addresses of 44 bits. As above.
+pub const AARCH64_16_0_0_DEV: &str = include_str!("../outcomes/aarch64-16.0.0-dev.tsv");
+
 /// A case.
 #[derive(Debug)]
 pub struct Case<K, P> {
