@@ -54,6 +54,16 @@ impl Sabotage {
             Self::LeakSlot | Self::LeakMemory => "install-failures",
         }
     }
+
+    /// What the reasons of the failure must say.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::LoseEvent | Self::OneOfBadge => "ended early: stalled",
+            Self::WritableDataport => "after is",
+            Self::SharedFate => "ended early: guest-ended",
+            Self::LeakSlot | Self::LeakMemory => "unequal is",
+        }
+    }
 }
 
 impl fmt::Display for Sabotage {

@@ -120,6 +120,9 @@ impl<'a> Stage<'a> {
 
     /// Lets a guest begin to obey a command.
     pub(crate) fn begin(&mut self, guest: usize, command: Command, arguments: &[u32]) -> Result<(), Failure> {
+        if let State::Ended(reason) = self.guests[guest].state {
+            return Err(Failure::Ended(guest, reason));
+        }
         Ok(self.guests[guest].command(command, arguments)?)
     }
 
