@@ -17,8 +17,6 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod instruction;
-#[cfg(all(target_os = "none", target_arch = "x86_64"))]
-pub mod pc;
 #[cfg(target_os = "none")]
 pub mod task;
 

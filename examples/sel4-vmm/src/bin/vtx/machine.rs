@@ -7,22 +7,20 @@ use crossvm_core::{
     Config, Connection, CrossVm, GuestAccess, GuestAddr, GuestRange, InterruptMode, Outcome, Parts, Rights, Width, device::Name,
 };
 use crossvm_pci::{ConfigPorts, HostBridge, PciBus};
-use crossvm_sel4::kernel::{Attributes, Badge, CPtr, CapRights, Kernel, Object, Space, Threads, X86Vcpus};
+use crossvm_sel4::kernel::{Badge, CPtr, Kernel, Object, Space, Threads, X86Vcpus};
 use crossvm_sel4::libsel4::{Libsel4, slots};
 use crossvm_sel4::vspace::OwnSpace;
-use crossvm_sel4::x86::{Exit, FreeLines, GuestRam, Identity, Lines, Start, Stop, Vcpu, Vector, open_bus};
-use crossvm_sel4::{BadgeSet, Frame, FrameDataport, NotificationNotifier, VSpace};
+use crossvm_sel4::x86::{Exit, FreeLines, Identity, Lines, Stop, Vcpu, Vector, open_bus};
+use crossvm_sel4::{BadgeSet, Frame, FrameDataport, FrameKind, NotificationNotifier, VSpace};
 use sel4_guest::{Mailbox, machine};
-use sel4_vmm::pc::{Failure, Pool, Program, SpaceMap, System, View};
+use sel4_vmm::task::idle::Idle;
+use sel4_vmm::task::system::Pool;
+use sel4_vmm::task::{Shared, System, Trouble};
 
 use crate::peers::{self, CONNECTIONS, End, STALLED};
+use crate::ram::Ram;
 use crate::sabotage::Sabotage;
 
-const GUEST: &[u8] = include_bytes!(env!("SEL4_VM_GUEST"));
-
-/// Window of the monitor's own address space for event pages.
-const EVENT_PAGES: u64 = 0x3000_0000;
-const EVENT_PAGES_LENGTH: u64 = 0x10_0000;
 /// The guest has one line, and all connections share it.
 const LINES: u8 = 1;
 /// Names of the connections; behind those with a peer comes one whose dataport the guest may read only.
@@ -34,17 +32,6 @@ type Memory<'a> = VSpace<Libsel4, &'a RefCell<Pool>, OwnSpace>;
 type Backends<'a> = Parts<Memory<'a>, PciBus<8>, FreeLines, Lines>;
 type Wanted = Connection<FrameDataport<[Frame; 1]>, NotificationNotifier<Libsel4>>;
 type Connections<'a> = CrossVm<Backends<'a>, FrameDataport<[Frame; 1]>, NotificationNotifier<Libsel4>, MOST>;
-
-/// The guest's RAM, as the monitor sees it.
-#[derive(Debug, Clone, Copy)]
-struct Ram(View);
-
-impl GuestRam for Ram {
-    fn read(&self, at: GuestAddr, into: &mut [u8]) -> bool {
-        let offset = at.get().checked_sub(machine::RAM.into()).and_then(|offset| usize::try_from(offset).ok());
-        offset.is_some_and(|offset| self.0.read(offset, into))
-    }
-}
 
 /// Why the guest was left for good, or until the next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,63 +73,57 @@ pub(crate) struct Machine<'a> {
     backends: Backends<'a>,
     pub(crate) connections: Connections<'a>,
     monitor: CPtr,
-    watch: CPtr,
+    idle: Idle,
     pub(crate) ends: [End; CONNECTIONS as usize],
     /// What the guest may read only.
-    pub(crate) notice: View,
+    pub(crate) notice: Shared,
     pub(crate) counts: Counts,
     sabotage: Option<Sabotage>,
 }
 
 impl<'a> Machine<'a> {
     /// Makes the guest and its connections. The root task's thread runs it from now on.
-    pub(crate) fn new(system: System<'a>, own: &mut SpaceMap<'a>, sabotage: Option<Sabotage>) -> Result<Self, Failure> {
-        let kernel = system.kernel;
+    pub(crate) fn new(system: System<'a>, sabotage: Option<Sabotage>) -> Result<Self, Trouble> {
+        let kernel = system.kernel();
         let monitor = system.create(Object::Notification)?;
-        let ends = peers::start(system, own, monitor)?;
-        let watch = peers::watch(system, own, monitor)?;
+        let ends = peers::start(system, monitor)?;
+        let idle = Idle::new(system, monitor, Badge::new(1 << STALLED))?;
+        idle.watch(&kernel);
 
         let root = system.create(Object::EptRoot)?;
         kernel.assign_asid(slots::ASID_POOL, root)?;
-        let memory = system.create(Object::LargeFrame)?;
-        SpaceMap::new(system, Space::Ept(root)).map(memory, machine::RAM.into(), CapRights::READ_WRITE, Attributes::Memory)?;
-        let ram = Ram(own.view(memory, 21)?);
-
-        // SAFETY: the root is that of this program, and no view or image reaches the window.
-        let window = unsafe { OwnSpace::new(slots::VSPACE, EVENT_PAGES, EVENT_PAGES_LENGTH) };
-        let window = window.ok_or(Failure::Shape("a window that is none"))?;
+        let ram = Ram::new(system, root)?;
         let range = |start: u32, length: u32| {
-            GuestRange::new(GuestAddr::new(start.into()), length.into()).ok_or(Failure::Shape("a range that is none"))
+            GuestRange::new(GuestAddr::new(start.into()), length.into()).ok_or(Trouble::Program("a range that is none"))
         };
-        let space = VSpace::new(kernel, system.objects, Space::Ept(root), window).map_err(space_failure)?;
-        let space = space.with_taken(range(machine::RAM, machine::RAM_LENGTH)?).map_err(space_failure)?;
-        let vector = Vector::new(machine::VECTOR).ok_or(Failure::Shape("a vector that is none"))?;
+        let taken = range(machine::RAM, machine::RAM_LENGTH)?;
+        let space = VSpace::new(kernel, system.objects(), Space::Ept(root), system.window(0)?).and_then(|space| space.with_taken(taken));
+        let space = space.map_err(|_| Trouble::Program("the guest's memory cannot be set up"))?;
         let mut backends = Parts {
             memory: space,
             pci: PciBus::new(HostBridge::default(), range(machine::WINDOW, machine::WINDOW_LENGTH)?),
             irqs: FreeLines::new(LINES),
-            interrupts: Lines::new(LINES, vector),
+            interrupts: Lines::new(LINES, Vector::new(machine::VECTOR).ok_or(Trouble::Program("a vector that is none"))?),
         };
         let notice = system.create(Object::SmallFrame)?;
         let mut connections = Connections::new(Config::default());
         let wanted = composed(kernel, &ends, notice)?;
-        connections.install(&mut backends, wanted).map_err(|_| Failure::Shape("the connections cannot be installed"))?;
+        connections.install(&mut backends, wanted).map_err(|_| Trouble::Program("the connections cannot be installed"))?;
 
         let object = system.create(Object::Vcpu)?;
         kernel.bind_notification(slots::TCB, monitor)?;
         X86Vcpus::set_tcb(&kernel, object, slots::TCB)?;
         kernel.set_ept_root(slots::TCB, root)?;
-        let vcpu = Vcpu::new(kernel, object, &load(&ram)?)?;
-        let notice = own.view(notice, 12)?;
+        let vcpu = Vcpu::new(kernel, object, &ram.load()?)?;
+        let notice = system.share(notice)?;
         let ports = ConfigPorts::new();
         let counts = Counts::default();
-        Ok(Self { kernel, vcpu, object, ram, ports, backends, connections, monitor, watch, ends, notice, counts, sabotage })
+        Ok(Self { kernel, vcpu, object, ram, ports, backends, connections, monitor, idle, ends, notice, counts, sabotage })
     }
 
     /// The page by which guest and monitor talk.
-    pub(crate) fn mailbox(&self) -> Result<&'static Mailbox, Failure> {
-        let offset = usize::try_from(machine::MAILBOX.wrapping_sub(machine::RAM)).unwrap_or(usize::MAX);
-        self.ram.0.words(offset).ok_or(Failure::Shape("no mailbox in RAM"))
+    pub(crate) fn mailbox(&self) -> Result<&'static Mailbox, Trouble> {
+        self.ram.mailbox()
     }
 
     /// Interrupts that went into the guest.
@@ -151,15 +132,15 @@ impl<'a> Machine<'a> {
     }
 
     /// The guest begins anew, as after a reset.
-    pub(crate) fn reset(&mut self) -> Result<(), Failure> {
-        self.connections.reset(&mut self.backends).map_err(|_| Failure::Shape("the connections cannot be reset"))?;
+    pub(crate) fn reset(&mut self) -> Result<(), Trouble> {
+        self.connections.reset(&mut self.backends).map_err(|_| Trouble::Program("the connections cannot be reset"))?;
         self.ports = ConfigPorts::new();
-        self.vcpu = Vcpu::new(self.kernel, self.object, &load(&self.ram)?)?;
+        self.vcpu = Vcpu::new(self.kernel, self.object, &self.ram.load()?)?;
         Ok(())
     }
 
     /// Runs the guest until it reports, or for ever no more.
-    pub(crate) fn run(&mut self) -> Result<Ended, Failure> {
+    pub(crate) fn run(&mut self) -> Result<Ended, Trouble> {
         loop {
             let exit = self.vcpu.run(&mut self.backends.interrupts, &self.ram)?;
             match exit {
@@ -180,7 +161,7 @@ impl<'a> Machine<'a> {
                     self.counts.ports += 1;
                     if let Some(effect) = self.ports.write(&mut self.backends.pci, port, width, value) {
                         let applied = self.connections.apply(&mut self.backends, effect);
-                        applied.map_err(|_| Failure::Shape("a change of the guest's configuration space cannot be applied"))?;
+                        applied.map_err(|_| Trouble::Program("a change of the guest's configuration space cannot be applied"))?;
                     }
                 }
                 Exit::PortRead { port, width, into } => {
@@ -191,7 +172,7 @@ impl<'a> Machine<'a> {
                 Exit::Memory { access, into } => {
                     self.counts.memory += 1;
                     let outcome = self.connections.handle(&mut self.backends, access);
-                    match (outcome.map_err(|_| Failure::Shape("an access of the guest cannot be served"))?, into) {
+                    match (outcome.map_err(|_| Trouble::Program("an access of the guest cannot be served"))?, into) {
                         (Outcome::Read(value), Some(into)) => self.vcpu.answer(into, value)?,
                         (Outcome::NotOurs, Some(into)) => self.vcpu.answer(into, nothing_there(access))?,
                         (Outcome::Retry, _) => self.vcpu.again(),
@@ -210,29 +191,24 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes the peer's events while the guest stands still, until the peer has nothing to do any more.
-    pub(crate) fn settle(&mut self) -> Result<(), Failure> {
+    pub(crate) fn settle(&mut self) -> Result<(), Trouble> {
         loop {
             let badge = self.kernel.wait(self.monitor);
             if self.consume(badge)? {
                 // The watch is to tell the next time as well.
-                self.kernel.signal(self.watch);
+                self.idle.watch(&self.kernel);
                 return Ok(());
             }
         }
     }
 
     /// Changes the priority of the monitor, and so of its guest.
-    pub(crate) fn set_priority(&self, priority: u8) -> Result<(), Failure> {
+    pub(crate) fn set_priority(&self, priority: u8) -> Result<(), Trouble> {
         Ok(self.kernel.set_priority(slots::TCB, slots::TCB, priority)?)
     }
 
-    /// Signals the peer of a connection, as the guest's EMIT does.
-    pub(crate) fn signal(&self, end: &End) {
-        self.kernel.signal(end.signal);
-    }
-
     /// Serves a badge. `true` where nobody can run any more.
-    fn consume(&mut self, badge: Badge) -> Result<bool, Failure> {
+    fn consume(&mut self, badge: Badge) -> Result<bool, Trouble> {
         let before = self.counts.events;
         self.counts.events += u64::from(badge.value().count_ones());
         let hit = before < Sabotage::AT && self.counts.events >= Sabotage::AT;
@@ -242,11 +218,11 @@ impl<'a> Machine<'a> {
         };
         if self.sabotage == Some(Sabotage::CorruptByte) && hit {
             for end in &self.ends {
-                end.exchange.answer.fetch_xor(1, Ordering::Relaxed);
+                end.exchange().answer.fetch_xor(1, Ordering::Relaxed);
             }
         }
         let consumed = BadgeSet::new(peers::events()).consume(&mut self.connections, &mut self.backends, badge);
-        let rest = consumed.map_err(|_| Failure::Shape("an event cannot interrupt the guest"))?;
+        let rest = consumed.map_err(|_| Trouble::Program("an event cannot interrupt the guest"))?;
         if self.sabotage == Some(Sabotage::MuteLine) {
             self.backends.interrupts.reset();
         }
@@ -255,44 +231,21 @@ impl<'a> Machine<'a> {
 }
 
 /// The connections: with the peer, and one that has none.
-fn composed(kernel: Libsel4, ends: &[End; CONNECTIONS as usize], notice: CPtr) -> Result<[Wanted; MOST], Failure> {
+fn composed(kernel: Libsel4, ends: &[End; CONNECTIONS as usize], notice: CPtr) -> Result<[Wanted; MOST], Trouble> {
     let make = |name: &str, frame, rights| {
-        let name = Name::new(name).ok_or(Failure::Shape("a name that is none"))?;
-        let dataport = FrameDataport::checked(&kernel, [frame]).map_err(|_| Failure::Shape("a dataport without a frame"))?;
+        let name = Name::new(name).ok_or(Trouble::Program("a name that is none"))?;
+        let dataport = FrameDataport::checked(&kernel, [frame]).map_err(|_| Trouble::Program("a dataport without a frame"))?;
         let connection = Connection::new(name).with_interrupt(InterruptMode::SharedLine);
-        connection.with_dataport(dataport, rights).map_err(|_| Failure::Shape("too many dataports"))
+        connection.with_dataport(dataport, rights).map_err(|_| Trouble::Program("too many dataports"))
     };
     let [camera, sensor, motor, last] = NAMES;
     let peered = |name, end: &End| {
         let connection = make(name, end.frame, Rights::ReadWrite)?;
-        Ok::<_, Failure>(connection.with_emit(NotificationNotifier::new(kernel, end.signal)).with_event(end.event))
+        Ok::<_, Trouble>(connection.with_emit(end.signal).with_event(end.event))
     };
     let [first, second, third] = ends;
-    let notice = make(last, Frame::new(notice, crossvm_sel4::FrameKind::Small), Rights::Read)?;
+    let notice = make(last, Frame::new(notice, FrameKind::Small), Rights::Read)?;
     Ok([peered(camera, first)?, peered(sensor, second)?, peered(motor, third)?, notice])
-}
-
-/// Loads the guest's program and its page directory into RAM.
-fn load(ram: &Ram) -> Result<Start, Failure> {
-    let outside = || Failure::Shape("a guest that does not fit into its RAM");
-    let write = |at: u64, bytes: &[u8]| {
-        let offset = at.checked_sub(machine::RAM.into()).and_then(|offset| usize::try_from(offset).ok()).ok_or_else(outside)?;
-        if ram.0.write(offset, bytes) { Ok(()) } else { Err(outside()) }
-    };
-    let zeros = [0; 4096];
-    for page in (machine::RAM..machine::RAM + machine::RAM_LENGTH).step_by(zeros.len()) {
-        write(page.into(), &zeros)?;
-    }
-    let program = Program::new(GUEST).map_err(|_| Failure::Shape("no guest in the image"))?;
-    for segment in program.segments() {
-        write(segment.address, segment.data)?;
-    }
-    for index in 0..1024 {
-        write(u64::from(machine::PAGE_DIRECTORY + 4 * index), &machine::page_directory_entry(index).to_le_bytes())?;
-    }
-    let entry = u32::try_from(program.entry()).map_err(|_| outside())?;
-    let page_directory = GuestAddr::new(machine::PAGE_DIRECTORY.into());
-    Ok(Start { entry, stack: machine::PAGE_DIRECTORY, page_directory, large_pages: true, timer: None })
 }
 
 /// What a load gives where nothing is.
@@ -312,8 +265,4 @@ fn identity(leaf: u32) -> Identity {
         1 => Identity { eax: 0x600, edx: FEATURES, ..Identity::default() },
         _ => Identity::default(),
     }
-}
-
-fn space_failure(_: crossvm_sel4::vspace::SpaceError) -> Failure {
-    Failure::Shape("the guest's memory cannot be set up")
 }

@@ -6,7 +6,7 @@
 //!                                      ▼                           │
 //!                        machine: Vcpu::run ──▶ CrossVm ───────────┘
 //!                                      ▲                           │
-//!                                      └── bound notification ◀────┘◀── watch: a thread that runs when nobody else can
+//!                                      └── bound notification ◀────┘◀── Idle: a thread that runs when nobody else can
 //! ```
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -14,6 +14,8 @@
 mod machine;
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 mod peers;
+#[cfg(all(target_os = "none", target_arch = "x86_64"))]
+mod ram;
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]
 mod sabotage;
 #[cfg(all(target_os = "none", target_arch = "x86_64"))]

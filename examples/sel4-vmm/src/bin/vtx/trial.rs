@@ -3,10 +3,10 @@
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use crossvm_core::{ConnectionId, Status};
+use crossvm_core::{ConnectionId, Notifier, Status};
 use sel4_guest::{Command, Found, MAX_RESULTS, Mailbox, Report, machine};
-use sel4_vmm::pc::Failure;
 use sel4_vmm::println;
+use sel4_vmm::task::Trouble;
 
 use crate::machine::{Counts, Ended, MOST, Machine};
 use crate::peers::{BELOW, CONNECTIONS, PRIORITY};
@@ -30,11 +30,11 @@ enum Broken {
     /// It could not do what it was told; the number is its own.
     Command(u32),
     /// The root task could not.
-    Monitor(Failure),
+    Monitor(Trouble),
 }
 
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
+impl From<Trouble> for Broken {
+    fn from(failure: Trouble) -> Self {
         Self::Monitor(failure)
     }
 }
@@ -63,13 +63,13 @@ pub(crate) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Of this machine.
-    pub(crate) fn new(machine: Machine<'a>) -> Result<Self, Failure> {
+    pub(crate) fn new(machine: Machine<'a>) -> Result<Self, Trouble> {
         let mailbox = machine.mailbox()?;
         Ok(Self { machine, mailbox })
     }
 
     /// All checks, until one comes to nothing: behind it none could tell anything.
-    pub(crate) fn run(mut self) -> Result<(), Failure> {
+    pub(crate) fn run(mut self) -> Result<(), Trouble> {
         let checks: [(&str, Check<'a>); 13] = [
             ("start", Self::start),
             ("enumeration", Self::enumeration),
@@ -149,7 +149,7 @@ impl<'a> Trial<'a> {
             let mut sums = [0_u64; 4];
             for index in connections {
                 let status = trial.status(*index);
-                let served = trial.machine.ends.get(*index as usize).map_or(0, |end| end.exchange.served.load(Ordering::Relaxed));
+                let served = trial.machine.ends.get(*index as usize).map_or(0, |end| end.exchange().served.load(Ordering::Relaxed));
                 let counted = status.map_or([0; 3], |status| [status.emitted, status.received, status.dropped]);
                 for (sum, value) in sums.iter_mut().zip(counted.into_iter().chain([u64::from(served)])) {
                     *sum += value;
@@ -197,12 +197,11 @@ impl<'a> Trial<'a> {
     /// The guest reads what the monitor has written, word for word.
     fn dataport(&mut self) -> Result<(), Broken> {
         let pattern = |word: u32| word.wrapping_mul(0x9e37_79b9).rotate_left(13);
-        for word in 0..WORDS {
-            let written = self.machine.notice.write(word as usize * 4, &pattern(word).to_le_bytes());
-            if !written {
-                return Err(Failure::Shape("a dataport smaller than a page").into());
-            }
+        let mut bytes = [0; WORDS as usize * 4];
+        for (word, bytes) in (0..).zip(bytes.chunks_exact_mut(4)) {
+            bytes.copy_from_slice(&pattern(word).to_le_bytes());
         }
+        self.machine.notice.fill(&bytes);
         let (mut read, mut written) = (Digest::default(), Digest::default());
         for word in 0..WORDS {
             let [value, ..] = self.command(Command::LoadDataport, &[NOTICE, 0, word * 4])?;
@@ -290,12 +289,14 @@ impl<'a> Trial<'a> {
     }
 
     /// The monitor asks the peer itself: whether the answer is right.
-    fn ask_the_peer(&mut self, request: u32) -> Result<bool, Failure> {
-        let Some(end) = self.machine.ends.first().copied() else { return Ok(false) };
-        end.exchange.request.store(request, Ordering::SeqCst);
-        self.machine.signal(&end);
+    fn ask_the_peer(&mut self, request: u32) -> Result<bool, Trouble> {
+        let [end, ..] = &self.machine.ends;
+        end.exchange().request.store(request, Ordering::SeqCst);
+        // It never fails.
+        let _ = end.signal.notify();
         self.machine.settle()?;
-        Ok(end.exchange.answer.load(Ordering::SeqCst) == sel4_guest::peer::answer(request))
+        let [end, ..] = &self.machine.ends;
+        Ok(end.exchange().answer.load(Ordering::SeqCst) == sel4_guest::peer::answer(request))
     }
 
     /// The guest is started anew, and everything works as before.
