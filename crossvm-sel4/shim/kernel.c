@@ -68,6 +68,12 @@ word crossvm_mint_into(word cspace, word from, word cnode, word index, word bits
     return seL4_CNode_Mint(cnode, index, bits, cspace, from, DEPTH, cap_rights(rights), badge_data(badge));
 }
 
+/* A CNode's capability, with a guard of zero bits. */
+word crossvm_guard_into(word cspace, word from, word cnode, word index, word bits, word guard_bits)
+{
+    return seL4_CNode_Mint(cnode, index, bits, cspace, from, DEPTH, seL4_AllRights, guard_data(guard_bits));
+}
+
 word crossvm_delete(word cspace, word slot)
 {
     return seL4_CNode_Delete(cspace, slot, DEPTH);

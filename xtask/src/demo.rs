@@ -4,15 +4,18 @@ mod report;
 mod scenario;
 mod verify;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use crossvm_manifest::manifest::{Debian, Initrd, Kernel, Manifest};
 
 pub(crate) use report::Report;
 pub(crate) use scenario::{Events, Sabotage};
 
-use crate::launch::Gic;
+use crate::launch::{Gic, Hypervisor};
+use crate::manifest::{self, Platform};
 use crate::output;
 use crate::setup::{self, Existing, Ready};
 use crate::trial::{self, Flags, Show, Trial};
@@ -30,9 +33,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     flags: Flags,
 
+    /// Who composes the VMs
+    #[arg(long, value_enum, value_name = "PLATFORM", default_value = "el2")]
+    on: Platform,
+
     /// Version of the machine's interrupt controller, and of that which the guests see
-    #[arg(long, value_enum, value_name = "VERSION", default_value_t)]
-    gic: Gic,
+    #[arg(long, value_enum, value_name = "VERSION")]
+    gic: Option<Gic>,
 
     /// How many events the guests send each other as fast as they can, in all: a multiple of 4
     #[arg(long, value_name = "NUMBER", default_value_t)]
@@ -50,7 +57,9 @@ pub(crate) struct Arguments {
 /// One run of the demonstration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Play {
-    pub(crate) gic: Gic,
+    pub(crate) on: Platform,
+    /// `None`: the platform's choice.
+    pub(crate) gic: Option<Gic>,
     pub(crate) events: Events,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) show: Show,
@@ -61,7 +70,8 @@ impl Default for Play {
     /// A run as the tests make it.
     fn default() -> Self {
         Self {
-            gic: Gic::default(),
+            on: Platform::El2,
+            gic: None,
             events: Events::default(),
             sabotage: None,
             show: Show::Progress,
@@ -72,11 +82,45 @@ impl Default for Play {
 
 /// Plays the demonstration as the flags say.
 pub(crate) fn demo(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let Arguments { flags, on, gic, events, sabotage, timeout } = arguments;
+    let play =
+        Play { on: *on, gic: *gic, events: *events, sabotage: *sabotage, show: flags.show(), timeout: Duration::from_secs(*timeout) };
+    verified(workspace, play, flags.report.as_deref())
+}
+
+/// What `cargo xtask run` lets a user choose of the demonstration.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) on: Platform,
+    pub(crate) gic: Option<Gic>,
+    /// In seconds.
+    pub(crate) timeout: Option<u64>,
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// Plays the demonstration that a manifest describes: see [`is_described_by`].
+pub(crate) fn run(workspace: &Workspace, chosen: &Chosen) -> Result<()> {
+    let timeout = Duration::from_secs(chosen.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    let play = Play { on: chosen.on, gic: chosen.gic, show: Show::Consoles, timeout, ..Play::default() };
+    verified(workspace, play, chosen.report.as_deref())
+}
+
+/// Whether a manifest describes the demonstration: its wiring, its kernels and its command lines, word by word. Then what its guests say can be
+/// verified.
+pub(crate) fn is_described_by(manifest: &Manifest) -> bool {
+    let ours = |vm: &crossvm_manifest::manifest::Vm| vm.kernel == Kernel::Debian(Debian::Linux6_1) && vm.initrd == Some(Initrd::Demo);
+    let mut wiring = manifest::wiring(manifest);
+    let mut played = scenario::system(Path::new(""), Path::new(""), Events::default(), None);
+    for vm in wiring.vms.iter_mut().chain(&mut played.vms) {
+        vm.initrd = None;
+    }
+    wiring == played && manifest.vms.iter().all(ours)
+}
+
+fn verified(workspace: &Workspace, play: Play, report_to: Option<&Path>) -> Result<()> {
     let ready = setup::setup(workspace, Existing::Keep)?;
-    let Arguments { flags, gic, events, sabotage, timeout } = arguments;
-    let play = Play { gic: *gic, events: *events, sabotage: *sabotage, show: flags.show(), timeout: Duration::from_secs(*timeout) };
     let report = self::play(workspace, &ready, play)?;
-    if let Some(path) = &flags.report {
+    if let Some(path) = report_to {
         trial::report::write(&report, path)?;
     }
     output::line(format!("\n{}", report.show()));
@@ -89,19 +133,49 @@ pub(crate) fn demo(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 /// Builds what the demonstration needs, runs it and verifies it.
 pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<Report> {
+    let hypervisor = Hypervisor::of(play.on)?;
+    let gic = hypervisor.gic(play.gic)?;
     let initramfs = trial::initramfs(workspace, ready)?;
-    let mut name = format!("demo-gic{}", play.gic);
+    let mut name = format!("demo{}-gic{gic}", play.on.mark());
     if let Some(sabotage) = play.sabotage {
         name.push_str(&format!("-{sabotage}"));
     }
     let trial = Trial {
         name,
-        what: format!("running two Debian kernels under el2-vmm on a GICv{}", play.gic),
+        what: format!("running two Debian kernels under {} on a GICv{gic}", hypervisor.name()),
+        hypervisor,
         system: scenario::system(&ready.kernel.image, &initramfs, play.events, play.sabotage),
-        gic: play.gic,
+        gic,
         show: play.show,
         timeout: play.timeout,
     };
     let (transcript, run) = trial::run(workspace, ready, &trial)?;
-    Ok(verify::verify(&transcript, &run, play))
+    Ok(verify::verify(&transcript, &run, play, gic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(name: &str, change: impl Fn(String) -> String) -> bool {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/manifests").join(name);
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join(name);
+        std::fs::write(&copy, change(std::fs::read_to_string(path).unwrap())).unwrap();
+        is_described_by(&manifest::load(&copy, Platform::El2, None).unwrap())
+    }
+
+    #[test]
+    fn the_manifest_of_the_demonstration_is_known_by_what_it_says() {
+        assert!(described("demo.toml", |text| text));
+        for (from, to) in [
+            ("demo.events=10000", "demo.events=1"),
+            ("4 KiB", "8 KiB"),
+            ("[\"vm0\", \"mirror\"]", "[\"vm1\", \"mirror\"]"),
+            ("6.1", "6.12"),
+        ] {
+            assert!(!described("demo.toml", |text| text.replacen(from, to, 1)), "{from} became {to}");
+        }
+        assert!(!described("two-guests.toml", |text| text));
+    }
 }

@@ -20,22 +20,30 @@ use crate::{output, programs};
 pub(crate) enum Platform {
     /// Our bare-metal hypervisor at EL2, in QEMU's arm64 machine `virt`
     El2,
+    /// seL4 with our VM monitor as its root task, in the same machine; SEL4_PREFIX names the kernel
+    Sel4,
 }
 
 impl Platform {
+    /// What tells its runs from those of `el2`, in names of files.
+    pub(crate) const fn mark(self) -> &'static str {
+        match self {
+            Self::El2 => "",
+            Self::Sel4 => "-sel4",
+        }
+    }
+
     /// What it can give to the VMs of a manifest.
     fn limits(self, gic: Gic) -> Limits {
-        let Self::El2 = self;
+        // A GICv2 tells eight CPUs apart; beyond that it is the hypervisor's tables. On seL4, all vCPUs share one CPU.
+        let (platform, vcpus) = match (self, gic) {
+            (Self::El2, Gic::V2) => ("el2 with GICv2", 8),
+            (Self::El2, Gic::V3) => ("el2", 16),
+            (Self::Sel4, _) => ("sel4", 16),
+        };
         Limits {
-            platform: match gic {
-                Gic::V2 => "el2 with GICv2".to_owned(),
-                Gic::V3 => "el2".to_owned(),
-            },
-            // A GICv2 tells eight CPUs apart; beyond that it is the hypervisor's tables.
-            vcpus: match gic {
-                Gic::V2 => 8,
-                Gic::V3 => 16,
-            },
+            platform: platform.to_owned(),
+            vcpus,
             // The emulated machine has 64 GiB, of which the hypervisor, the images and the room between them take some.
             memory: 63 << 30,
             low_window: 0x1000_0000..0x3eff_0000,
@@ -43,21 +51,21 @@ impl Platform {
     }
 }
 
-/// The version of the interrupt controller: what the user says, else the manifest, else the usual one.
-pub(crate) fn gic(said: Option<Gic>, manifest: &Manifest) -> Gic {
+/// The version of the interrupt controller: what the user says, else what the manifest says for the platform.
+pub(crate) fn gic(said: Option<Gic>, platform: Platform, manifest: &Manifest) -> Option<Gic> {
     let own = manifest.platforms.el2.gic.map(|gic| match gic {
         GicVersion::V2 => Gic::V2,
         GicVersion::V3 => Gic::V3,
     });
-    said.or(own).unwrap_or_default()
+    said.or(own.filter(|_| platform == Platform::El2))
 }
 
 /// Reads a manifest and checks it, also against what the platform can give.
 pub(crate) fn read(path: &Path, platform: Platform, said: Option<Gic>) -> Result<Result<Manifest, Diagnostics>> {
     let source = Source::read(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
     Ok(Manifest::parse(&source).and_then(|manifest| {
-        let gic = gic(said, &manifest);
-        manifest.check_limits(&source, &platform.limits(gic))?;
+        let gic = gic(said, platform, &manifest);
+        manifest.check_limits(&source, &platform.limits(gic.unwrap_or_default()))?;
         manifest.check_objections(&source, kernels(&manifest))?;
         Ok(manifest)
     }))

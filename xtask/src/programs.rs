@@ -1,6 +1,6 @@
 //! Builds the programs that do not run here: the VMM and what runs in the guests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -16,6 +16,30 @@ pub(crate) const VMM: &str = "el2-vmm";
 pub(crate) fn build_vmm(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     process::run_shown(toolchain.cargo(workspace, Verb::Build, Target::BareMetal)?.args(["--release", "--package", VMM]))?;
     existing(toolchain.programs(workspace, Target::BareMetal).join(VMM))
+}
+
+/// What boots VMs on seL4.
+#[derive(Debug, Clone)]
+pub(crate) struct Sel4Arm {
+    /// The boot loader.
+    pub(crate) loader: PathBuf,
+    /// The root task.
+    pub(crate) task: PathBuf,
+}
+
+/// Package and program of the boot loader for seL4.
+pub(crate) const SEL4_LOADER: &str = "sel4-loader";
+/// Program of the root task with VMs.
+pub(crate) const SEL4_ARM: &str = "sel4-arm";
+
+/// Builds what boots VMs on the seL4 in `prefix`.
+pub(crate) fn build_sel4_arm(workspace: &Workspace, toolchain: &Toolchain, prefix: &Path) -> Result<Sel4Arm> {
+    for (package, program) in [(SEL4_LOADER, SEL4_LOADER), ("sel4-vmm", SEL4_ARM)] {
+        let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::BareMetal)?;
+        process::run_shown(cargo.env("SEL4_PREFIX", prefix).args(["--release", "--package", package, "--bin", program]))?;
+    }
+    let folder = toolchain.programs(workspace, Target::BareMetal);
+    Ok(Sel4Arm { loader: existing(folder.join(SEL4_LOADER))?, task: existing(folder.join(SEL4_ARM))? })
 }
 
 /// Builds the guests' programs.

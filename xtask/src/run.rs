@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 
-use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::launch::{Ended, Gic, Hypervisor, Input, Machine, Output, Patience, Staged, Verdict};
 use crate::manifest::{self, Platform};
 use crate::output;
 use crate::progress::seconds;
 use crate::setup::{self, Existing, Ready};
 use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
 use crate::workspace::Workspace;
-use crate::{guest, process, programs};
+use crate::{demo, guest, process, programs};
 
 /// The CPU model that the emulated machine has unless the user wants another.
 pub(crate) const DEFAULT_CPU: &str = "cortex-a72";
@@ -28,6 +28,9 @@ pub(crate) const DEFAULT_CPU: &str = "cortex-a72";
 What runs is described by a manifest (docs/manifest.md says what can be in it, `cargo xtask check` checks it without running it) or by
 flags. A manifest of this repository:
   cargo xtask run examples/manifests/two-guests.toml
+
+A manifest that describes the demonstration is played to its end and verified, as `cargo xtask demo` does, here on seL4:
+  SEL4_PREFIX=/opt/sel4 cargo xtask run examples/manifests/demo.toml --on sel4
 
 A flag's value is a list KEY=VALUE,KEY=VALUE. A value with a comma goes into double quotes:
   --vm 'name=a,cmdline=\"console=ttyAMA0 isolcpus=1,2\"'
@@ -92,34 +95,48 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     vmm: Option<PathBuf>,
 
+    /// Write a report as JSON to this file, where the manifest is that of the demonstration
+    #[arg(long, value_name = "FILE", requires = "manifest")]
+    report: Option<PathBuf>,
+
     /// Prepare everything, print QEMU's command line and do not run it
     #[arg(long)]
     dry_run: bool,
+}
+
+impl Arguments {
+    /// What of them is meant for the demonstration.
+    fn demonstration(&self) -> demo::Chosen {
+        let Self { on, gic, timeout, report, .. } = self;
+        demo::Chosen { on: *on, gic: *gic, timeout: *timeout, report: report.clone() }
+    }
 }
 
 /// Runs what the manifest or the flags describe.
 pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
     // What is wrong with the manifest is told before anything is installed or built.
     let manifest = arguments.manifest.as_deref().map(|path| manifest::load(path, arguments.on, arguments.gic)).transpose()?;
+    let hypervisor = Hypervisor::of(arguments.on)?;
+    let wanted = manifest.as_ref().map_or(arguments.gic, |manifest| manifest::gic(arguments.gic, arguments.on, manifest));
+    let gic = hypervisor.gic(wanted)?;
+    if manifest.as_ref().is_some_and(demo::is_described_by) {
+        return demo::run(workspace, &arguments.demonstration());
+    }
     let ready = setup::setup(workspace, Existing::Keep)?;
     let system = match &manifest {
         Some(manifest) => manifest::compose(workspace, &ready, manifest)?,
         None => compose(workspace, &ready, &arguments)?,
     };
-    let gic = manifest.as_ref().map_or(arguments.gic, |manifest| Some(manifest::gic(arguments.gic, manifest)));
-    let cpu = arguments.cpu.or_else(|| manifest.and_then(|manifest| manifest.platforms.el2.cpu));
+    let cpu = arguments.cpu.or_else(|| manifest.filter(|_| arguments.on == Platform::El2)?.platforms.el2.cpu);
     let folder = workspace.output()?;
-    let layout = Layout::new(&system, &folder.join("run.topology"))?;
-    let hypervisor = match arguments.vmm {
-        Some(file) => file,
-        None => programs::build_vmm(workspace, &ready.toolchain)?,
-    };
+    let topology = folder.join("run.topology");
+    let Staged { program, layout } = hypervisor.stage(workspace, &ready.toolchain, arguments.vmm, &system, &topology)?;
     let log = folder.join("run.log");
     let machine = Machine {
-        hypervisor,
+        hypervisor: program,
         layout,
-        cpu: Cpu(cpu.unwrap_or_else(|| DEFAULT_CPU.to_owned())),
-        gic: gic.unwrap_or_default(),
+        cpu: hypervisor.cpu(cpu),
+        gic,
         extra: arguments.qemu_arguments,
         input: Input::Terminal,
         output: Output::Terminal,

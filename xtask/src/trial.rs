@@ -13,10 +13,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::launch::console::Line;
-use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
+use crate::launch::{Ended, Gic, Hypervisor, Input, Machine, Output, Patience, Staged, Verdict};
 use crate::modules::{self, Warnings};
 use crate::output;
-use crate::run::DEFAULT_CPU;
 use crate::setup::Ready;
 use crate::system::System;
 use crate::workspace::Workspace;
@@ -71,6 +70,7 @@ pub(crate) struct Trial {
     pub(crate) name: String,
     /// What it is, for whoever waits.
     pub(crate) what: String,
+    pub(crate) hypervisor: Hypervisor,
     pub(crate) system: System,
     pub(crate) gic: Gic,
     pub(crate) show: Show,
@@ -101,10 +101,12 @@ pub(crate) fn initramfs(workspace: &Workspace, ready: &Ready) -> Result<PathBuf>
 pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result<(Transcript, Run)> {
     let folder = workspace.output()?;
     let log = folder.join(format!("{}.log", trial.name));
+    let topology = folder.join(format!("{}.topology", trial.name));
+    let Staged { program, layout } = trial.hypervisor.stage(workspace, &ready.toolchain, None, &trial.system, &topology)?;
     let machine = Machine {
-        hypervisor: programs::build_vmm(workspace, &ready.toolchain)?,
-        layout: Layout::new(&trial.system, &folder.join(format!("{}.topology", trial.name)))?,
-        cpu: Cpu(DEFAULT_CPU.to_owned()),
+        hypervisor: program,
+        layout,
+        cpu: trial.hypervisor.cpu(None),
         gic: trial.gic,
         extra: Vec::new(),
         input: Input::Nothing,

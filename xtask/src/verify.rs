@@ -13,7 +13,7 @@ use crossvm_manifest::Profile;
 
 pub(crate) use report::Report;
 
-use crate::launch::Gic;
+use crate::launch::{Gic, Hypervisor};
 use crate::manifest::{self, Platform};
 use crate::output;
 use crate::setup::{self, Existing, Ready};
@@ -37,6 +37,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     flags: Flags,
 
+    /// Who composes the VMs
+    #[arg(long, value_enum, value_name = "PLATFORM", default_value = "el2")]
+    on: Platform,
+
     /// Version of the machine's interrupt controller, and of that which the guests see; else the manifest's choice
     #[arg(long, value_enum, value_name = "VERSION")]
     gic: Option<Gic>,
@@ -50,6 +54,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone)]
 pub(crate) struct Play {
     pub(crate) manifest: PathBuf,
+    pub(crate) on: Platform,
     /// `None`: the manifest's choice.
     pub(crate) gic: Option<Gic>,
     pub(crate) show: Show,
@@ -58,16 +63,16 @@ pub(crate) struct Play {
 
 impl Play {
     /// A run as the tests make it.
-    pub(crate) fn for_test(manifest: PathBuf, gic: Gic) -> Self {
-        Self { manifest, gic: Some(gic), show: Show::Progress, timeout: Duration::from_secs(DEFAULT_TIMEOUT) }
+    pub(crate) fn for_test(manifest: PathBuf, on: Platform, gic: Option<Gic>) -> Self {
+        Self { manifest, on, gic, show: Show::Progress, timeout: Duration::from_secs(DEFAULT_TIMEOUT) }
     }
 }
 
 /// Verifies a manifest as the flags say.
 pub(crate) fn verify(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let Arguments { manifest, flags, gic, timeout } = arguments;
+    let Arguments { manifest, flags, on, gic, timeout } = arguments;
     let ready = setup::setup(workspace, Existing::Keep)?;
-    let play = Play { manifest: manifest.clone(), gic: *gic, show: flags.show(), timeout: Duration::from_secs(*timeout) };
+    let play = Play { manifest: manifest.clone(), on: *on, gic: *gic, show: flags.show(), timeout: Duration::from_secs(*timeout) };
     let report = self::play(workspace, &ready, &play)?;
     if let Some(path) = &flags.report {
         trial::report::write(&report, path)?;
@@ -82,8 +87,9 @@ pub(crate) fn verify(workspace: &Workspace, arguments: &Arguments) -> Result<()>
 
 /// Runs the manifest's system with guests of ours and verifies it.
 pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<Report> {
-    let manifest = manifest::load(&play.manifest, Platform::El2, play.gic)?;
-    let gic = manifest::gic(play.gic, &manifest);
+    let manifest = manifest::load(&play.manifest, play.on, play.gic)?;
+    let hypervisor = Hypervisor::of(play.on)?;
+    let gic = hypervisor.gic(manifest::gic(play.gic, play.on, &manifest))?;
     let system = manifest::wiring(&manifest);
     if let Some(vm) = system.vms.iter().find(|vm| vm.device.profile == Profile::Reference) {
         bail!(
@@ -102,8 +108,14 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<
         vm.command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={} demo.timeout=180 demo.check={plan}", vm.name);
     }
     let trial = Trial {
-        name: format!("verify-{}-gic{gic}", play.manifest.file_stem().unwrap_or_default().to_string_lossy()),
-        what: format!("running {} guests with {} connections under el2-vmm on a GICv{gic}", system.vms.len(), system.connections.len()),
+        name: format!("verify-{}{}-gic{gic}", play.manifest.file_stem().unwrap_or_default().to_string_lossy(), play.on.mark()),
+        what: format!(
+            "running {} guests with {} connections under {} on a GICv{gic}",
+            system.vms.len(),
+            system.connections.len(),
+            hypervisor.name()
+        ),
+        hypervisor,
         system: staged,
         gic,
         show: play.show,

@@ -67,6 +67,15 @@ impl Libsel4 {
         done(raw::crossvm_mint_into(self.cspace.raw(), from.raw(), cnode.raw(), index, u64::from(bits), rights, badge.value()))
     }
 
+    /// Puts a copy of a CNode's capability into slot `index` of the CNode `cnode`, with 2^`bits` slots, which may be the same: with a guard of
+    /// `guard_bits` zero bits, so that it can be the root of a CSpace.
+    ///
+    /// # Errors
+    /// As [`Kernel::copy`](crate::kernel::Kernel::copy).
+    pub fn guard_into(&self, from: CPtr, cnode: CPtr, bits: u8, index: u64, guard_bits: u8) -> Result<(), KernelError> {
+        done(raw::crossvm_guard_into(self.cspace.raw(), from.raw(), cnode.raw(), index, u64::from(bits), u64::from(guard_bits)))
+    }
+
     /// Lets another thread of the same priority run (`seL4_Yield`).
     pub fn yield_now(&self) {
         raw::crossvm_yield();

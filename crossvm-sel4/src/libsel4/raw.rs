@@ -83,6 +83,7 @@ unsafe extern "C" {
     pub(super) safe fn crossvm_mint(cspace: u64, from: u64, to: u64, rights: u64, badge: u64) -> u64;
     pub(super) safe fn crossvm_badge_bits() -> u64;
     pub(super) safe fn crossvm_mint_into(cspace: u64, from: u64, cnode: u64, index: u64, bits: u64, rights: u64, badge: u64) -> u64;
+    pub(super) safe fn crossvm_guard_into(cspace: u64, from: u64, cnode: u64, index: u64, bits: u64, guard_bits: u64) -> u64;
     pub(super) safe fn crossvm_delete(cspace: u64, slot: u64) -> u64;
     pub(super) safe fn crossvm_revoke(cspace: u64, slot: u64) -> u64;
     pub(super) safe fn crossvm_retype(cspace: u64, untyped: u64, kind: u64, bits: u64, to: u64) -> u64;

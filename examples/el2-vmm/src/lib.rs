@@ -23,7 +23,7 @@
 //! | why a guest was left, PSCI, injected exceptions | [`exit`] |
 //! | the guest's machine: addresses, device tree, images | [`map`], [`guest`] |
 //! | the serial port and the shared console | [`uart`], [`console`] |
-//! | events and dataports between VMs | [`mail`], [`pace`], [`dataport`] |
+//! | events and dataports between VMs | [`mail`], [`pace`], [`dataport`], [`wiring`] |
 //! | native components | [`components`] |
 //! | one VM, put together | [`vm`], [`vcpu`] |
 //! | what is asked of the hardware, what the processor has | [`platform`], [`identity`] |
@@ -64,3 +64,4 @@ pub mod translation;
 pub mod uart;
 pub mod vcpu;
 pub mod vm;
+pub mod wiring;

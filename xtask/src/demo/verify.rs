@@ -3,6 +3,7 @@
 use super::Play;
 use super::report::{ConnectionReport, EndReport, Report};
 use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, VMS};
+use crate::launch::Gic;
 use crate::progress::seconds;
 use crate::trial::Run;
 use crate::trial::fields::Fields;
@@ -11,7 +12,7 @@ use crate::trial::report::{self, Check};
 use crate::trial::transcript::{Counts, Guest, Life, POWER_OFF, Transcript};
 
 /// Makes every check.
-pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play) -> Report {
+pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, gic: Gic) -> Report {
     let mut checks = vec![Check::new("hypervisor", findings::hypervisor(transcript, run))];
     for name in VMS {
         let guest = transcript.guest(name);
@@ -38,7 +39,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play) -> Report {
         ok: reasons.is_empty(),
         reasons,
         seconds: run.took.as_secs_f64(),
-        gic: play.gic.to_string(),
+        gic: gic.to_string(),
         sabotage: play.sabotage.map(|sabotage| sabotage.to_string()),
         guests: report::guests(transcript, VMS.into_iter()),
         connections: CONNECTIONS.iter().map(|connection| connection_report(transcript, connection, &checks)).collect(),

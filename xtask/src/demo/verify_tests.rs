@@ -17,7 +17,7 @@ fn report(log: &str, run: &Run) -> Report {
     for line in log.lines() {
         transcript.add(&Line::parse(Duration::ZERO, line));
     }
-    verify(&transcript, run, Play::default())
+    verify(&transcript, run, Play::default(), crate::launch::Gic::V3)
 }
 
 /// The checks that fail in `log`, and the reasons.

@@ -1,10 +1,22 @@
 //! Where everything is in the machine's memory.
 //!
+//! Under `el2-vmm`:
+//!
 //! ```text
 //! 0x4000_0000  the machine's device tree (QEMU puts it at the base of RAM)
 //! 0x4040_0000  the hypervisor's ELF file, with its heap and stacks: at most 16 MiB
 //! 0x4200_0000  the topology, then every image, each at a multiple of 2 MiB
 //!    …         free: the hypervisor takes guest RAM and dataports from here
+//! ```
+//!
+//! Under seL4:
+//!
+//! ```text
+//! 0x4000_0000  the machine's device tree
+//! 0x4040_0000  the loader
+//! 0x4200_0000  the ELF files of kernel and root task, which the loader puts where they belong
+//!    …         the memory that the kernel was built for, up to an end that it says
+//!    …         from there on: the topology, the images, guest RAM and dataports, which the kernel leaves to the root task
 //! ```
 
 use std::fs;
@@ -34,19 +46,35 @@ pub(crate) struct Blob {
 /// A system laid out in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    /// The encoded topology.
-    pub(crate) topology: Image,
     /// Every file to load, the topology first.
     pub(crate) blobs: Vec<Blob>,
     /// RAM of the machine in MiB.
     pub(crate) memory_mib: u64,
-    /// Number of CPUs: one for each vCPU.
+    /// Number of CPUs: one for each vCPU, where the hypervisor does not share them out.
     pub(crate) cpus: usize,
+    /// The command line.
+    pub(crate) parameters: String,
+    pub(crate) off: Off,
+}
+
+/// How the machine is switched off when all is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Off {
+    /// By the hypervisor.
+    ByItself,
+    /// By whoever has started it, once the hypervisor says that all is done.
+    ByUs,
 }
 
 impl Layout {
     /// Lays out `system`; the encoded topology goes to the file `topology`.
     pub(crate) fn new(system: &System, topology: &Path) -> Result<Self> {
+        Self::behind(FIRST_BLOB, system, topology)
+    }
+
+    /// The same with nothing of the system before `first`.
+    pub(crate) fn behind(first: u64, system: &System, topology: &Path) -> Result<Self> {
+        let first = first.next_multiple_of(BLOCK);
         if system.vms.is_empty() {
             bail!("a system needs at least one VM");
         }
@@ -54,7 +82,7 @@ impl Layout {
             check_kernel(&vm.kernel).with_context(|| format!("VM `{}`", vm.name))?;
         }
         let mut images: Vec<Blob> = Vec::new();
-        let mut next = FIRST_BLOB + BLOCK;
+        let mut next = first + BLOCK;
         let encoded = system.topology(|path| {
             // Several VMs may run the same image: it is loaded once.
             if let Some(blob) = images.iter().find(|blob| blob.path == *path) {
@@ -81,11 +109,13 @@ impl Layout {
                 MOST >> 20
             );
         }
-        let place = Image { address: FIRST_BLOB, size: u64::try_from(bytes.len()).unwrap_or(u64::MAX) };
+        let place = Image { address: first, size: u64::try_from(bytes.len()).unwrap_or(u64::MAX) };
         let mut blobs = vec![Blob { path: topology.to_owned(), image: place }];
         blobs.append(&mut images);
         let cpus = system.vms.iter().map(|vm| usize::from(vm.vcpus)).sum();
-        Ok(Self { topology: place, blobs, memory_mib: (end - RAM).next_multiple_of(64 << 20) >> 20, cpus })
+        let parameters = format!("crossvm.topology={:#x},{:#x}", place.address, place.size);
+        let memory_mib = (end - RAM).next_multiple_of(64 << 20) >> 20;
+        Ok(Self { blobs, memory_mib, cpus, parameters, off: Off::ByItself })
     }
 }
 
@@ -139,7 +169,8 @@ mod tests {
         let topology = Topology::decode(&fs::read(&file).unwrap()).unwrap();
         assert_eq!(topology.vms[0].kernel, topology.vms[1].kernel);
         assert_eq!(topology.vms[1].initrd, Some(Image { address: 0x4260_0000, size: 1 }));
-        assert_eq!(layout.topology.size, fs::metadata(&file).unwrap().len());
+        assert_eq!(layout.blobs[0].image.size, fs::metadata(&file).unwrap().len());
+        assert_eq!(layout.parameters, format!("crossvm.topology=0x42000000,{:#x}", layout.blobs[0].image.size));
     }
 
     #[test]

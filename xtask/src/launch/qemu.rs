@@ -3,17 +3,24 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::Gic;
 use super::child::{self, Ended, Output, Patience, Verdict};
-use super::console::Line;
-use super::{Gic, Layout};
+use super::console::{Line, Source};
+use super::layout::{Layout, Off};
 use crate::{host, process};
 
 /// A model of CPU that the emulator knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cpu(pub(crate) String);
+
+/// How the last line begins that a hypervisor writes.
+const END: &str = "record=end";
+/// How long a machine that cannot switch itself off is left running after it.
+const REST: Duration = Duration::from_millis(100);
 
 /// Where the machine's serial input comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +60,7 @@ impl Machine {
             Input::Terminal => command.args(["-serial", "mon:stdio", "-echr", "29"]),
         };
         command.arg("-kernel").arg(&self.hypervisor);
-        command.args(["-append", &format!("crossvm.topology={:#x},{:#x}", layout.topology.address, layout.topology.size)]);
+        command.args(["-append", &layout.parameters]);
         for blob in &layout.blobs {
             let mut device = OsString::from("loader,file=");
             device.push(escape(&blob.path));
@@ -65,12 +72,19 @@ impl Machine {
     }
 
     /// Runs the machine to its end. Each line goes to `each`, which says whether to go on.
-    pub(crate) fn run(&self, patience: Patience, each: impl FnMut(Line) -> Verdict) -> Result<Ended> {
+    pub(crate) fn run(&self, patience: Patience, mut each: impl FnMut(Line) -> Verdict) -> Result<Ended> {
         if process::find_program(host::QEMU).is_none() {
             bail!("{} is missing; `cargo xtask setup` installs it", host::QEMU);
         }
         let input = if self.input == Input::Terminal { Stdio::inherit() } else { Stdio::null() };
-        child::run(self.command(), input, self.output, &self.log, patience, each)
+        let mut done = false;
+        let ended = child::run(self.command(), input, self.output, &self.log, patience, |line| {
+            let is_last = self.layout.off == Off::ByUs && line.source == Source::Vmm && line.text.starts_with(END);
+            done |= is_last;
+            let verdict = each(line);
+            if is_last { Verdict::StopIn(REST) } else { verdict }
+        })?;
+        Ok(if done && ended == Ended::Stopped { Ended::PoweredOff } else { ended })
     }
 }
 

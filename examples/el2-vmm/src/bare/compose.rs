@@ -10,13 +10,12 @@ use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use crossvm_core::FrameSize;
 use crossvm_manifest::{Peer, Topology};
-use el2_vmm::components::{Component, Port, Seat};
-use el2_vmm::config::{self, ConfigError, OwnEnd};
+use el2_vmm::config::{self, ConfigError, Memories};
 use el2_vmm::dataport::{Dataports, SharedMemory};
-use el2_vmm::host::{CpuId, FreeMemory, HostAddr, HostGic, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
-use el2_vmm::mail::{Mailbox, Notify};
+use el2_vmm::host::{FreeMemory, HostAddr, HostGic, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
 use el2_vmm::translation::{Stage2, Stage2Error};
 use el2_vmm::vm::{GuestGic, Resources};
+use el2_vmm::wiring::Mailboxes;
 use spin::{Mutex, Once};
 
 use super::cache;
@@ -99,7 +98,8 @@ pub(super) fn compose(machine: Machine) -> Result<System, ComposeError> {
     }
     let dataports: &'static [Dataports] = dataports.leak();
     let mailboxes = Mailboxes::new(topology);
-    let seats = seats(topology, &mailboxes, dataports);
+    let memories: Vec<Memories> = dataports.iter().map(|all| all.iter().map(|dataport| dataport.memory()).collect()).collect();
+    let seats = mailboxes.seats(topology, &memories, Hardware);
 
     let gic = match machine.gic {
         HostGic::V2 { virtual_interface, .. } => GuestGic::V2 { virtual_interface },
@@ -125,7 +125,7 @@ pub(super) fn compose(machine: Machine) -> Result<System, ComposeError> {
         });
     }
     let running = AtomicUsize::new(guests.len());
-    Ok(System { machine, topology, mailboxes: mailboxes.vms, seats, guests, running })
+    Ok(System { machine, topology, mailboxes, seats, guests, running })
 }
 
 /// The machine's RAM without the device tree, the VMM, the topology and the images.
@@ -145,56 +145,6 @@ fn free_memory(machine: &Machine, topology: &Topology, blob: HostRange) -> Resul
         free.remove(used.widened(4096).unwrap_or(used))?;
     }
     Ok(free)
-}
-
-/// Where events arrive.
-struct Mailboxes {
-    vms: Vec<&'static Mailbox>,
-    components: Vec<&'static Mailbox>,
-}
-
-impl Mailboxes {
-    fn new(topology: &Topology) -> Self {
-        let leak = |mailbox| &*Box::leak(Box::new(mailbox));
-        // The CPU of the first vCPU looks after the mail, whether that vCPU is on or off.
-        let cpu = |vm| config::cpus(topology, vm).first().copied().unwrap_or(CpuId::BOOT);
-        let vms = (0..).zip(&topology.vms).map(|(number, _)| leak(Mailbox::for_vm(cpu(number)))).collect();
-        let components = topology.components.iter().map(|_| leak(Mailbox::for_component())).collect();
-        Self { vms, components }
-    }
-
-    fn of(&self, peer: Peer) -> Option<&'static Mailbox> {
-        match peer {
-            Peer::Vm(index) => self.vms.get(usize::from(index)).copied(),
-            Peer::Component(index) => self.components.get(usize::from(index)).copied(),
-        }
-    }
-}
-
-/// What an end of a connection has: itself, its memory, and what signals the other end.
-pub(super) fn wire<'a>(
-    end: OwnEnd<'a>,
-    dataports: &'a [Dataports],
-    mailbox: impl Fn(Peer) -> Option<&'static Mailbox>,
-) -> Option<(OwnEnd<'a>, impl Iterator<Item = &'static SharedMemory> + 'a, Notify<Hardware>)> {
-    Some((end, dataports.get(end.index)?.iter().copied(), Notify::new(mailbox(end.peer)?, end.peer_event, Hardware)))
-}
-
-fn seats(topology: &'static Topology, mailboxes: &Mailboxes, dataports: &'static [Dataports]) -> Vec<Seat<Hardware>> {
-    let mut seats = Vec::new();
-    for (number, (component, mailbox)) in (0..).zip(topology.components.iter().zip(&mailboxes.components)) {
-        let wires = config::ends(topology, Peer::Component(number)).filter_map(|end| wire(end, dataports, |peer| mailboxes.of(peer)));
-        let ports = wires.map(|(end, dataports, emit)| Port {
-            name: end.connection.name.clone(),
-            event: end.event,
-            dataports: dataports.map(|dataport| dataport.memory()).collect(),
-            emit,
-            received: 0,
-            emitted: 0,
-        });
-        seats.push(Seat::new(component.name.clone(), mailbox, Component::new(component.kind, ports)));
-    }
-    seats
 }
 
 /// The device tree that QEMU leaves at the start of RAM.

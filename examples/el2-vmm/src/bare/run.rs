@@ -31,7 +31,7 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
         let name = system.name_of(place.vm);
         Hardware.print(Text::Vmm(format_args!("{name}: cannot start: {error}")));
         Hardware.print(Text::Vmm(format_args!("record=vm-stop vm={name} reason=no-start ms={}", Hardware.uptime_ms())));
-        if let Some(mailbox) = system.mailboxes.get(usize::from(place.vm)) {
+        if let Some(mailbox) = system.mailboxes.vms.get(usize::from(place.vm)) {
             mailbox.close();
         }
         system.vm_stopped();
@@ -48,7 +48,7 @@ pub(super) fn run_vcpu(system: &'static System, place: Place) -> ! {
     // SAFETY: the tables map the VM's RAM and its dataports.
     unsafe { el1::prepare(tables, u16::from(place.vm) + 1, place.vcpu) };
     el1::stop_own_timer();
-    let mailbox = system.mailboxes.get(usize::from(place.vm)).filter(|mailbox| mailbox.cpu() == Some(hardware::current_cpu()));
+    let mailbox = system.mailboxes.vms.get(usize::from(place.vm)).filter(|mailbox| mailbox.cpu() == Some(hardware::current_cpu()));
     let frequency = Ticks::new(read_register!("cntfrq_el0"));
     let mut cpu = Cpu {
         system,

@@ -14,7 +14,7 @@ use el2_vmm::platform::Platform;
 use el2_vmm::vm::{Images, Vm};
 use spin::Mutex;
 
-use super::compose::{loaded, wire};
+use super::compose::loaded;
 use super::hardware::Hardware;
 use super::system::{Guest, System};
 use super::{cache, el1};
@@ -23,11 +23,8 @@ use super::{cache, el1};
 pub(super) fn compose(system: &'static System, number: u8, guest: &'static Guest) -> Result<(), String> {
     let launch = guest.launch.lock().take().ok_or("it has been composed before")?;
     let mut vm = Box::new(Vm::new(launch.resources).map_err(|error| error.to_string())?);
-    let mailbox = |peer| match peer {
-        Peer::Vm(index) => system.mailboxes.get(usize::from(index)).copied(),
-        Peer::Component(index) => system.seats.get(usize::from(index)).map(|seat| seat.mailbox()),
-    };
-    let ends = config::ends(system.topology, Peer::Vm(number)).filter_map(|end| wire(end, launch.dataports, mailbox));
+    let wires = system.mailboxes.wires(system.topology, Peer::Vm(number), Hardware);
+    let ends = wires.filter_map(|(end, emit)| Some((end, launch.dataports.get(end.index)?.iter().copied(), emit)));
     vm.connect(ends).map_err(|error| error.to_string())?;
     let ram = guest.ram.lock().range();
     vm.add_ram(ram).map_err(|error| error.to_string())?;

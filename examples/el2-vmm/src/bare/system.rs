@@ -10,9 +10,9 @@ use crossvm_manifest::Topology;
 use el2_vmm::components::{Request, Seat};
 use el2_vmm::dataport::Dataports;
 use el2_vmm::host::{Machine, PhysicalMemory};
-use el2_vmm::mail::Mailbox;
 use el2_vmm::platform::{Platform, Text};
 use el2_vmm::vm::{Resources, Vm};
+use el2_vmm::wiring::Mailboxes;
 use spin::{Mutex, Once};
 
 use super::hardware::{self, Hardware};
@@ -25,8 +25,7 @@ pub(super) static SYSTEM: Once<System> = Once::new();
 pub(super) struct System {
     pub(super) machine: Machine,
     pub(super) topology: &'static Topology,
-    /// The mailboxes of the VMs, by their number.
-    pub(super) mailboxes: Vec<&'static Mailbox>,
+    pub(super) mailboxes: Mailboxes,
     pub(super) seats: Vec<Seat<Hardware>>,
     /// The VMs, by their number.
     pub(super) guests: Vec<Guest>,
@@ -59,7 +58,7 @@ pub(super) struct Launch {
 impl System {
     /// How many VMs there are.
     pub(super) fn vms(&self) -> u8 {
-        u8::try_from(self.mailboxes.len()).unwrap_or(u8::MAX)
+        u8::try_from(self.mailboxes.vms.len()).unwrap_or(u8::MAX)
     }
 
     /// The name of VM `number`.
@@ -75,7 +74,7 @@ impl System {
 
     /// Somebody has typed `byte` for VM `vm`.
     pub(super) fn typed(&self, vm: u8, byte: u8) {
-        if let Some(mailbox) = self.mailboxes.get(usize::from(vm)) {
+        if let Some(mailbox) = self.mailboxes.vms.get(usize::from(vm)) {
             mailbox.typed(Hardware, byte);
         }
     }
