@@ -12,5 +12,5 @@ pub(crate) use child::{Ended, Output, Patience, Verdict};
 pub(crate) use gic::Gic;
 pub(crate) use hypervisor::{Hypervisor, Staged};
 pub(crate) use layout::Layout;
-pub(crate) use sel4::Installed;
 pub(crate) use qemu::{Cpu, Input, Machine};
+pub(crate) use sel4::Installed;
