@@ -42,6 +42,39 @@ uint64_t crossvm_microkit_write_register(uint32_t vcpu, uint64_t reg, uint64_t v
     return seL4_ARM_VCPU_WriteRegs(BASE_VCPU_CAP + vcpu, reg, value);
 }
 
+/* Registers of seL4_UserContext, in its order. */
+#define REGISTERS (sizeof(seL4_UserContext) / sizeof(seL4_Word))
+
+uint64_t crossvm_microkit_read_context(uint32_t vcpu, uint64_t *registers, uint64_t count)
+{
+    seL4_UserContext context;
+    seL4_Error error;
+    uint64_t i;
+
+    if (count > REGISTERS) {
+        return seL4_RangeError;
+    }
+    error = seL4_TCB_ReadRegisters(BASE_VM_TCB_CAP + vcpu, 0, 0, count, &context);
+    for (i = 0; error == seL4_NoError && i < count; i++) {
+        registers[i] = ((const seL4_Word *)&context)[i];
+    }
+    return error;
+}
+
+uint64_t crossvm_microkit_write_context(uint32_t vcpu, uint32_t resume, const uint64_t *registers, uint64_t count)
+{
+    seL4_UserContext context = {0};
+    uint64_t i;
+
+    if (count > REGISTERS) {
+        return seL4_RangeError;
+    }
+    for (i = 0; i < count; i++) {
+        ((seL4_Word *)&context)[i] = registers[i];
+    }
+    return seL4_TCB_WriteRegisters(BASE_VM_TCB_CAP + vcpu, (seL4_Bool)(resume != 0), 0, count, &context);
+}
+
 /* The kind of a fault, by the numbers of libmicrokit.rs; the kernel's own depend on its configuration. */
 uint32_t crossvm_microkit_fault(uint64_t label)
 {

@@ -19,6 +19,8 @@ unsafe extern "C" {
     fn crossvm_microkit_acknowledge(vcpu: u32, intid: u64) -> u64;
     fn crossvm_microkit_read_register(vcpu: u32, register: u64, value: *mut u64) -> u64;
     fn crossvm_microkit_write_register(vcpu: u32, register: u64, value: u64) -> u64;
+    fn crossvm_microkit_read_context(vcpu: u32, registers: *mut u64, count: u64) -> u64;
+    fn crossvm_microkit_write_context(vcpu: u32, resume: u32, registers: *const u64, count: u64) -> u64;
     fn crossvm_microkit_fault(label: u64) -> u32;
     fn crossvm_microkit_word(index: u32) -> u64;
 }
@@ -38,6 +40,33 @@ impl Libmicrokit {
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self { one_thread: PhantomData }
+    }
+
+    /// Reads a vCPU's first general registers, in the order of `seL4_UserContext`: the guest has stopped, as in `fault`.
+    ///
+    /// # Errors
+    /// [`Code::RangeError`] for more registers than there are, or what the kernel says.
+    pub fn read_context(self, vcpu: VcpuNumber, registers: &mut [u64]) -> Result<(), KernelError> {
+        // SAFETY: the promise to `new`; the shim writes as many words as there are, or none.
+        done(unsafe { crossvm_microkit_read_context(vcpu.number().into(), registers.as_mut_ptr(), registers.len() as u64) })
+    }
+
+    /// Writes a vCPU's first general registers, in the order of `seL4_UserContext`.
+    ///
+    /// # Errors
+    /// [`Code::RangeError`] for more registers than there are, or what the kernel says.
+    pub fn write_context(self, vcpu: VcpuNumber, registers: &[u64]) -> Result<(), KernelError> {
+        // SAFETY: the promise to `new`; the shim reads as many words as there are.
+        done(unsafe { crossvm_microkit_write_context(vcpu.number().into(), 0, registers.as_ptr(), registers.len() as u64) })
+    }
+
+    /// As [`write_context`](Self::write_context), and lets the vCPU run: for its start.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn start(self, vcpu: VcpuNumber, registers: &[u64]) -> Result<(), KernelError> {
+        // SAFETY: as above.
+        done(unsafe { crossvm_microkit_write_context(vcpu.number().into(), 1, registers.as_ptr(), registers.len() as u64) })
     }
 
     /// What `fault` was called for: `label` and `count` are those of its message. Called before anything else touches the message registers.
