@@ -42,7 +42,7 @@ pub trait Probe {
 }
 
 /// What came of a case.
-pub type Outcome = heapless::String<256>;
+pub type Outcome = heapless::String<280>;
 
 /// What a case works with: the kernel, empty slots, and the line in which it says what it has seen.
 #[derive(Debug)]
@@ -91,6 +91,11 @@ impl<'a, K: Threads, P: Probe> Bench<'a, K, P> {
             Err(KernelError { code, missing_table: None }) => self.say(what, format_args!("{code:?}")),
             Err(KernelError { code, missing_table: Some(bits) }) => self.say(what, format_args!("{code:?}({bits})")),
         }
+    }
+
+    /// Says a letter, without a space in front.
+    pub(crate) fn letter(&mut self, letter: char) {
+        let _ = self.line.push(letter);
     }
 
     /// Says a number.

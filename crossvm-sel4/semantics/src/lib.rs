@@ -18,6 +18,7 @@
 //! | memory that is mapped | `frames`, `rights` |
 //! | translation tables and roots | `tables` |
 //! | threads | `threads` |
+//! | calls that nobody has chosen | `walks` |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -29,8 +30,11 @@ mod rights;
 mod tables;
 mod threads;
 mod untyped;
+mod walks;
 
 pub use bench::{Bench, Outcome, Probe, Resources};
+
+use core::fmt::Write as _;
 
 use crossvm_sel4::kernel::{KernelError, Threads};
 
@@ -61,11 +65,19 @@ pub fn cases<K: Threads, P: Probe>() -> impl Iterator<Item = Case<K, P>> {
     signals.chain(memory).chain(threads::cases())
 }
 
-/// Runs all cases. `each` gets their names and outcomes, in order.
-pub fn run<K: Threads, P: Probe>(kernel: &K, resources: &Resources, probe: &mut P, mut each: impl FnMut(&'static str, &str)) {
+/// Runs all cases, and random walks behind them. `each` gets their names and outcomes, in order.
+pub fn run<K: Threads, P: Probe>(kernel: &K, resources: &Resources, probe: &mut P, mut each: impl FnMut(&str, &str)) {
     for case in cases::<K, P>() {
         let mut bench = Bench::new(kernel, resources, probe);
         let ended = (case.run)(&mut bench);
-        each(case.name, bench.end(ended).as_str());
+        each(case.name, &bench.end(ended));
+    }
+    for seed in 1..=walks::COUNT {
+        let mut name = heapless::String::<16>::new();
+        // A name of this length fits.
+        let _ = write!(name, "walk {seed}");
+        let mut bench = Bench::new(kernel, resources, probe);
+        let ended = walks::walk(&mut bench, seed);
+        each(&name, &bench.end(ended));
     }
 }

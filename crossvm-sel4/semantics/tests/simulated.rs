@@ -36,7 +36,7 @@ fn outcomes(arch: Arch) -> String {
     let mut lines = String::new();
     run(&kernel, &resources, &mut Simulated(kernel.clone()), |name, outcome| {
         assert_eq!(kernel.account(), before, "'{name}' left something behind");
-        assert!(!outcome.contains("stopped") && outcome.len() < 250, "'{name}': {outcome}");
+        assert!(!outcome.contains("stopped") && outcome.len() < 280, "'{name}': {outcome}");
         lines += &format!("{name}\t{outcome}\n");
     });
     assert!(kernel.mappings(OWN).is_empty());

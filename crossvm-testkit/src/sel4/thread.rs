@@ -89,22 +89,23 @@ impl State {
         })
     }
 
+    /// A copy of a capability that must be of some kind. The kernel makes the copy first.
+    fn copied(&self, slot: CPtr, kind: fn(&Kind) -> bool) -> Result<Cap, KernelError> {
+        let cap = self.derive(State::own(slot), self.argument(slot).ok_or(Code::IllegalOperation)?)?;
+        if kind(&cap.kind) { Ok(cap) } else { Err(Code::IllegalOperation.into()) }
+    }
+
     fn configure(&mut self, base: u64, spaces: ThreadSpaces) -> Result<(), KernelError> {
         let mut held = Vec::new();
         if let Some((at, frame)) = spaces.ipc_buffer.filter(|(at, _)| *at != 0) {
-            let cap = self.argument(frame).ok_or(Code::IllegalOperation)?;
-            let cap = self.derive(State::own(frame), cap)?;
-            if !matches!(cap.kind, Kind::Frame { .. }) {
-                return Err(Code::IllegalOperation.into());
-            }
+            let cap = self.copied(frame, |kind| matches!(kind, Kind::Frame { .. }))?;
             if at % self.arch.ipc_buffer_bytes() != 0 {
                 return Err(Code::AlignmentError.into());
             }
             held.push((ThreadSlot::IpcBuffer, frame, cap));
         }
-        let is = |slot, kind: fn(&Kind) -> bool| self.argument(slot).filter(|cap| kind(&cap.kind)).ok_or(Code::IllegalOperation);
-        let cspace = is(spaces.cspace, |kind| matches!(kind, Kind::CNode))?;
-        let vspace = is(spaces.vspace, |kind| matches!(kind, Kind::Root { ept: false, asid: Some(_) }))?;
+        let cspace = self.copied(spaces.cspace, |kind| matches!(kind, Kind::CNode))?;
+        let vspace = self.copied(spaces.vspace, |kind| matches!(kind, Kind::Root { ept: false, .. }))?;
         held.push((ThreadSlot::CSpace, spaces.cspace, cspace));
         held.push((ThreadSlot::VSpace, spaces.vspace, vspace));
         for slot in ThreadSlot::ALL {
