@@ -49,6 +49,7 @@ pub(super) struct System {
 #[derive(Debug)]
 pub(super) struct Composed {
     pub(super) system: &'static System,
+    pub(super) mailboxes: Mailboxes,
     pub(super) seats: Vec<Seat<Task>>,
     pub(super) guests: Vec<Guest>,
     /// Where the faults of all vCPUs arrive, and the root task's signals.
@@ -124,7 +125,7 @@ pub(super) fn compose(kernel: Libsel4, info: &BootInfo, empty: Range<u64>, host:
     for (number, ram) in (0u8..).zip(rams) {
         guests.push(guest(system, objects, endpoint, number, ram, &mailboxes, &dataports)?);
     }
-    Ok(Composed { system, seats, guests, endpoint })
+    Ok(Composed { system, mailboxes, seats, guests, endpoint })
 }
 
 /// Takes the registers that are used: serial port, clock, and with GICv2 the guests' CPU interface.

@@ -4,13 +4,14 @@ use core::fmt::Write as _;
 use core::ptr::{NonNull, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use el2_vmm::console::{Console, Lines, Sink, Writer};
+use el2_vmm::console::{Console, Focus, Lines, Sink, Typed, Writer};
 use el2_vmm::host::HostRange;
 use el2_vmm::platform::Text;
 use el2_vmm::uart::spec::{self, Flags};
 use spin::Mutex;
 use volatile::VolatilePtr;
 
+static FOCUS: Mutex<Focus> = Mutex::new(Focus::new());
 static CONSOLE: Mutex<Console<Port>> = Mutex::new(Console::new(Port));
 /// Where the port's registers are; 0 before they are mapped.
 static PORT: AtomicUsize = AtomicUsize::new(0);
@@ -68,6 +69,17 @@ pub(super) fn print(text: Text<'_>, vm: impl FnOnce(&str) -> u8) {
         }
         Text::Guest { name, text } => console.write(Writer::Vm(vm(name)), name, text),
     }
+}
+
+/// What somebody has typed, and what it means, given that there are `vms` VMs. Nothing interrupts the root task for it: it looks from time to time.
+pub(super) fn typed(vms: u8) -> Option<Typed> {
+    let (flags, data) = (port(spec::FR)?, port(spec::DR)?);
+    let [low, high, ..] = flags.read().to_le_bytes();
+    if Flags::from_bits(u16::from_le_bytes([low, high])).receive_empty() {
+        return None;
+    }
+    let [byte, ..] = data.read().to_le_bytes();
+    Some(FOCUS.lock().typed(byte, vms))
 }
 
 /// A clock that counts seconds: a PL031, whose first register is the count.

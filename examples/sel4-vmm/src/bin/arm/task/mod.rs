@@ -36,7 +36,7 @@ extern crate alloc;
 use core::fmt;
 
 use crossvm_sel4::libsel4::{BootInfo, Libsel4, slots};
-use sel4_vmm::{println, task};
+use el2_vmm::platform::Text;
 
 /// Called by the first instructions, once.
 ///
@@ -49,11 +49,12 @@ unsafe extern "C" fn root_task(info: *const u8) -> ! {
     let info = unsafe { BootInfo::new(info) };
     // SAFETY: the root task's own buffer; it has one thread. What it unmaps and deletes, it has mapped for guests.
     let kernel = unsafe { Libsel4::new(info.ipc_buffer(), slots::CSPACE) };
-    match start(kernel, &info) {
-        Ok(()) => {}
-        Err(error) => println!("[vmm] cannot start: {error}"),
+    if let Err(error) = start(kernel, &info) {
+        console::print(Text::Vmm(format_args!("cannot start: {error}")), |_| 0);
+        console::print(Text::Vmm(format_args!("record=end reason=cannot-start")), |_| 0);
     }
-    task::end("cannot-start")
+    // Whoever has started the machine switches it off.
+    kernel.halt()
 }
 
 fn start(kernel: Libsel4, info: &BootInfo) -> Result<(), Failure> {

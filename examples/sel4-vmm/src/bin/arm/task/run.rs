@@ -3,6 +3,7 @@
 use crossvm_sel4::arm::Served;
 use crossvm_sel4::kernel::{Badge, Kernel as _, KernelError, Message};
 use crossvm_sel4::vspace::SpaceError;
+use el2_vmm::console::Typed;
 use el2_vmm::host::CpuId;
 use el2_vmm::platform::{Platform as _, Text};
 use el2_vmm::stats::ExitKind;
@@ -10,6 +11,7 @@ use el2_vmm::vm::{End, Flow, Next, StopReason};
 
 use super::Failure;
 use super::compose::Composed;
+use super::console;
 use super::platform::Task;
 use super::thread::{FAULT_BADGE, Runs};
 use super::trap::{Stopped, stopped};
@@ -27,11 +29,13 @@ pub(super) fn run(composed: Composed) -> Result<(), Failure> {
     }
     while runner.running > 0 {
         runner.turn();
+        runner.hand_on_typed();
     }
     for seat in &runner.composed.seats {
         seat.report(task);
     }
-    sel4_vmm::task::end("all-vms-stopped")
+    task.print(Text::Vmm(format_args!("record=end reason=all-vms-stopped")));
+    Ok(())
 }
 
 /// A vCPU, by its places in the lists.
@@ -69,6 +73,26 @@ impl Runner {
         let Some(place) = u8::try_from(badge & 0xff).ok().and_then(|cpu| self.place(CpuId::new(cpu))) else { return };
         if let Err(error) = self.fault(place, &received.message) {
             self.fail(place, error);
+        }
+    }
+
+    /// Hands what was typed to the guest with the focus.
+    fn hand_on_typed(&self) {
+        let vms = &self.composed.system.topology.vms;
+        while let Some(typed) = console::typed(u8::try_from(vms.len()).unwrap_or(u8::MAX)) {
+            match typed {
+                Typed::For { vm, byte } => {
+                    if let Some(mailbox) = self.composed.mailboxes.vms.get(usize::from(vm)) {
+                        mailbox.typed(self.task, byte);
+                    }
+                }
+                Typed::Moved(vm) => {
+                    if let Some(vm) = vms.get(usize::from(vm)) {
+                        self.task.print(Text::Vmm(format_args!("what you type goes to {}", vm.name)));
+                    }
+                }
+                Typed::Nothing => {}
+            }
         }
     }
 
