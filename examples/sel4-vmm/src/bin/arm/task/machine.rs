@@ -3,12 +3,12 @@
 use el2_vmm::host::{DescribeError, HostAddr, HostRange, Machine};
 use fdt::Fdt;
 
+use sel4_vmm::arm::extra::chunk;
+
 use super::Failure;
 
 /// `SEL4_BOOTINFO_HEADER_FDT`: the number of the chunk with the device tree.
 const DEVICE_TREE: u64 = 6;
-/// Bytes of a chunk's header: number and length, in words.
-const HEADER: usize = 16;
 
 /// The machine, and what el2-vmm has no use for.
 #[derive(Debug)]
@@ -29,18 +29,4 @@ pub(super) fn describe(extra: &[u8]) -> Result<Host, Failure> {
         HostRange::new(HostAddr::new(region.starting_address.addr() as u64), size)
     });
     Ok(Host { machine, clock })
-}
-
-/// The chunk with this number.
-fn chunk(mut extra: &[u8], number: u64) -> Option<&[u8]> {
-    loop {
-        let (header, _) = extra.split_at_checked(HEADER)?;
-        let [id, length] = [header.first_chunk(), header.last_chunk()].map(|word| word.map_or(0, |word| u64::from_le_bytes(*word)));
-        let length = usize::try_from(length).ok().filter(|length| *length >= HEADER)?;
-        let (chunk, rest) = extra.split_at_checked(length)?;
-        if id == number {
-            return chunk.get(HEADER..);
-        }
-        extra = rest;
-    }
 }

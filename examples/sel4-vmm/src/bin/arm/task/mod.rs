@@ -15,7 +15,7 @@
 //! | `machine` | what the device tree tells beside what el2-vmm reads |
 //! | `platform`, `space`, `console` | what el2-vmm's library asks for |
 //! | `compose`, `guest`, `thread` | from the topology to threads with vCPUs |
-//! | `run`, `trap` | the loop, and what a fault message says |
+//! | `run` | the loop |
 
 mod compose;
 mod console;
@@ -29,7 +29,6 @@ mod platform;
 mod run;
 mod space;
 mod thread;
-mod trap;
 
 extern crate alloc;
 

@@ -9,12 +9,13 @@ use el2_vmm::platform::{Platform as _, Text};
 use el2_vmm::stats::ExitKind;
 use el2_vmm::vm::{End, Flow, Next, StopReason};
 
+use sel4_vmm::arm::trap::{Stopped, stopped};
+
 use super::Failure;
 use super::compose::Composed;
 use super::console;
 use super::platform::Task;
 use super::thread::{FAULT_BADGE, Runs};
-use super::trap::{Stopped, stopped};
 
 /// Boots all guests and serves them until all have stopped.
 pub(super) fn run(composed: Composed) -> Result<(), Failure> {

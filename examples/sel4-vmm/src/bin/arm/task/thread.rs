@@ -1,7 +1,5 @@
 //! A vCPU: a thread with a vCPU object, which runs by itself until it faults.
 
-use core::fmt;
-
 use crossvm_arm::VcpuId;
 use crossvm_sel4::arm::VcpuInjector;
 use crossvm_sel4::kernel::{ArmVcpus as _, Badge, CPtr, CapRights, KernelError, Object, ThreadSpaces, Threads as _, VcpuRegister};
@@ -10,7 +8,9 @@ use crossvm_sel4::objects::Objects as _;
 use crossvm_sel4::vspace::SpaceError;
 use el2_vmm::exit::{El1Registers, SNAPSHOT};
 use el2_vmm::host::CpuId;
-use el2_vmm::vcpu::{Registers, Vcpu};
+use el2_vmm::vcpu::Vcpu;
+
+use sel4_vmm::arm::context;
 
 use super::map::Objectry;
 
@@ -68,8 +68,7 @@ pub(super) struct Thread {
     kernel: Libsel4,
     objects: Objectry,
     tcb: CPtr,
-    /// Registers of EL0 that the VMM leaves alone: stack pointer, thread pointers.
-    others: [u64; 3],
+    others: context::Others,
 }
 
 impl Thread {
@@ -93,7 +92,7 @@ impl Thread {
         kernel.configure(tcb, spaces)?;
         kernel.set_priority(tcb, slots::TCB, PRIORITY)?;
         let injector = VcpuInjector::new(kernel, vcpu);
-        Ok(Self { cpu, state: Vcpu::new(id), runs: Runs::No, injector, kernel, objects, tcb, others: [0; 3] })
+        Ok(Self { cpu, state: Vcpu::new(id), runs: Runs::No, injector, kernel, objects, tcb, others: context::Others::default() })
     }
 
     /// Gives the thread a vCPU as at a reset: a new object, for what is in the list registers of the old one stays there. Its general registers
@@ -106,7 +105,7 @@ impl Thread {
         self.injector = VcpuInjector::new(self.kernel, vcpu);
         self.kernel.set_tcb(vcpu, self.tcb)?;
         self.kernel.write_register(vcpu, register::VMPIDR, FIRST_VCPU | u64::from(self.state.id.affinity()))?;
-        self.others = [0; 3];
+        self.others = context::Others::default();
         Ok(self.write()?)
     }
 
@@ -199,43 +198,5 @@ impl El1Registers for El1 {
             named("sp_el1", register::SP_EL1),
             named("par_el1", register::PAR),
         ]
-    }
-}
-
-/// `seL4_UserContext` of AArch64.
-mod context {
-    use super::Registers;
-
-    /// Words of it.
-    pub(super) const WORDS: usize = 36;
-    /// The registers x0 to x30 in its order, behind program counter, stack pointer and status; the thread pointers come last.
-    const ORDER: [usize; 31] =
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 29, 30, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28];
-
-    pub(super) fn unpack(context: &[u64; WORDS], registers: &mut Registers, others: &mut [u64; 3]) {
-        let [pc, sp, pstate, x @ .., thread, read_only] = context;
-        (registers.pc, registers.pstate) = (*pc, *pstate);
-        for (number, value) in ORDER.iter().zip(x) {
-            if let Some(register) = registers.x.get_mut(*number) {
-                *register = *value;
-            }
-        }
-        *others = [*sp, *thread, *read_only];
-    }
-
-    pub(super) fn pack(registers: &Registers, [sp, thread, read_only]: [u64; 3]) -> [u64; WORDS] {
-        let mut context = [0; WORDS];
-        let [to_pc, to_sp, to_pstate, x @ .., to_thread, to_read_only] = &mut context;
-        (*to_pc, *to_sp, *to_pstate, *to_thread, *to_read_only) = (registers.pc, sp, registers.pstate, thread, read_only);
-        for (number, value) in ORDER.iter().zip(x) {
-            *value = registers.x.get(*number).copied().unwrap_or(0);
-        }
-        context
-    }
-}
-
-impl fmt::Display for Thread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "vCPU {}", self.state.id)
     }
 }
