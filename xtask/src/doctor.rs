@@ -9,16 +9,17 @@ use serde::Serialize;
 
 use crate::cache::Cache;
 use crate::guest::{self, Kernel, Series};
-use crate::host::{self, Installer, Presence};
+use crate::host::{self, Installer, Presence, Tool};
 use crate::output;
 use crate::process;
+use crate::sel4;
 use crate::tables::{self, bad, good};
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
 /// Show what is there, what is missing, what each is for and how it gets installed.
 ///
-/// The exit status is 1 if something is missing. Nothing is changed.
+/// The exit status is 1 if something is missing that `cargo xtask setup` brings. Nothing is changed.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Print JSON
@@ -36,12 +37,15 @@ struct Item {
     purpose: String,
     /// How it gets there.
     how: String,
+    /// Setup does without it: whoever needs it installs it.
+    on_demand: bool,
 }
 
 /// Looks at everything and shows it.
 pub(crate) fn doctor(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let items = examine(workspace)?;
-    let missing: Vec<&str> = items.iter().filter(|item| item.state == Presence::Missing).map(|item| item.name.as_str()).collect();
+    let missing = items.iter().filter(|item| item.state == Presence::Missing && !item.on_demand);
+    let missing: Vec<&str> = missing.map(|item| item.name.as_str()).collect();
     if arguments.json {
         output::line(serde_json::to_string_pretty(&items)?);
     } else {
@@ -71,20 +75,12 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
         found: toolchain.as_ref().map(ToString::to_string),
         purpose: "builds the hypervisor and the guests' programs".to_owned(),
         how: format!("{SETUP} (rustup's targets, else Debian's compiler in the cache)"),
+        on_demand: false,
     });
-    let installer = Installer::find();
-    for tool in host::tools() {
-        items.push(Item {
-            name: tool.program.to_owned(),
-            state: tool.presence(),
-            found: process::find_program(tool.program).map(|path| path.display().to_string()),
-            purpose: tool.purpose.to_owned(),
-            how: match installer {
-                Installer::Nobody => host::advice(tool.packages),
-                Installer::Apt | Installer::SudoApt => format!("{SETUP} (apt-get install {})", tool.packages.join(" ")),
-            },
-        });
-    }
+    items.extend(host::tools().map(|tool| item(&tool, SETUP)));
+    // Some are needed by setup as well.
+    let others = sel4::tools().into_iter().filter(|tool| host::tools().all(|other| other.program != tool.program));
+    items.extend(others.map(|tool| Item { on_demand: true, ..item(&tool, "cargo xtask sel4") }));
     let kernel = Kernel::find(&cache, Series::V6_1);
     items.push(Item {
         name: "guest kernel".to_owned(),
@@ -92,6 +88,7 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
         found: kernel.map(|kernel| kernel.package),
         purpose: "what the guests run, unmodified".to_owned(),
         how: format!("{SETUP} (Debian package, unpacked into the cache)"),
+        on_demand: false,
     });
     let busybox = guest::find_busybox(&cache);
     items.push(Item {
@@ -100,13 +97,36 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
         found: busybox.and_then(|_| cache.stamp(guest::BUSYBOX_ENTRY)).map(|stamp| stamp.origin),
         purpose: "the guests' shell".to_owned(),
         how: format!("{SETUP} (Debian package, unpacked into the cache)"),
+        on_demand: false,
     });
     Ok(items)
 }
 
+/// A tool of the system, which `verb` installs.
+fn item(tool: &Tool, verb: &str) -> Item {
+    Item {
+        name: tool.program.to_owned(),
+        state: tool.presence(),
+        found: process::find_program(tool.program).map(|path| path.display().to_string()),
+        purpose: tool.purpose.to_owned(),
+        how: match Installer::find() {
+            Installer::Nobody => host::advice(tool.packages),
+            Installer::Apt | Installer::SudoApt => format!("{verb} (apt-get install {})", tool.packages.join(" ")),
+        },
+        on_demand: false,
+    }
+}
+
 fn rust(name: &str, command: &mut Command, purpose: &str, how: &str) -> Item {
     let found = process::output(command).ok().map(|version| version.trim().to_owned());
-    Item { name: name.to_owned(), state: presence(found.is_some()), found, purpose: purpose.to_owned(), how: how.to_owned() }
+    Item {
+        name: name.to_owned(),
+        state: presence(found.is_some()),
+        found,
+        purpose: purpose.to_owned(),
+        how: how.to_owned(),
+        on_demand: false,
+    }
 }
 
 fn presence(there: bool) -> Presence {
@@ -118,6 +138,7 @@ fn table(items: &[Item]) -> Table {
     for item in items {
         let state = match item.state {
             Presence::Present => good("ok"),
+            Presence::Missing if item.on_demand => Cell::new("not yet"),
             Presence::Missing => bad("missing"),
         };
         let found = item.found.as_deref().unwrap_or("-");

@@ -10,9 +10,10 @@ pub(crate) mod vtx;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::host::Tool;
 use crate::output;
 use crate::workspace::Workspace;
-use kernel::{Variant, prefix};
+pub(crate) use kernel::{Variant, prefix};
 use trial::Flags;
 
 /// Build seL4 5.0.0, and run root tasks on it that verify crossvm.
@@ -60,6 +61,11 @@ enum Verb {
         #[arg(long, value_name = "MISTAKE")]
         sabotage: Option<vtx::Sabotage>,
     },
+}
+
+/// The system's tools that this takes.
+pub(crate) fn tools() -> Vec<Tool> {
+    [kernel::tools(), machine::TOOLS.to_vec()].concat()
 }
 
 /// Does what the user wants.

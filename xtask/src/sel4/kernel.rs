@@ -30,8 +30,10 @@ use compiler::Compiler;
 /// The version of the kernel, as the prefix's file `VERSION` has it.
 pub(super) const VERSION: &str = "5.0.0";
 
-/// What the build of the kernel needs beside a compiler.
-const TOOLS: [Tool; 2] = [host::MAKE, host::PYTHON];
+/// What the build of the kernel needs.
+pub(super) fn tools() -> Vec<Tool> {
+    vec![Compiler::tool(), host::MAKE, host::PYTHON]
+}
 
 /// A configuration of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +62,7 @@ impl Variant {
 
 /// The folder of the kernel in the cache, built where it is not there yet.
 pub(crate) fn prefix(variant: Variant) -> Result<PathBuf> {
-    host::install_missing(&TOOLS)?;
-    host::install_missing(&[Compiler::tool()])?;
+    host::install_missing(&tools())?;
     let compiler = Compiler::find()?;
     let key: String = Sha256::digest(variant.recipe() + &compiler.version).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let origin = format!("seL4 {VERSION} {} {key}", variant.name());

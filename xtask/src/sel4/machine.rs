@@ -20,12 +20,17 @@ const BOCHS: Tool = Tool {
     // The front end that shows nothing, and what the machine starts with.
     packages: &["bochs", "bochs-term", "bochsbios", "vgabios"],
 };
-/// What makes a disc that starts a kernel: GRUB for PCs, and what packs it.
-const DISC: [Tool; 3] = [
-    Tool { program: "grub-mkrescue", purpose: "makes discs that start seL4 in Bochs", packages: &["grub-common", "grub-pc-bin"] },
-    Tool { program: "xorriso", purpose: "makes discs that start seL4 in Bochs", packages: &["xorriso"] },
-    Tool { program: "mtools", purpose: "makes discs that start seL4 in Bochs", packages: &["mtools"] },
-];
+const GRUB: Tool = disc_tool("grub-mkrescue", &["grub-common", "grub-pc-bin"]);
+const XORRISO: Tool = disc_tool("xorriso", &["xorriso"]);
+const MTOOLS: Tool = disc_tool("mtools", &["mtools"]);
+
+/// What the machines are, and what makes the discs that one of them starts.
+pub(super) const TOOLS: [Tool; 5] = [QEMU, BOCHS, GRUB, XORRISO, MTOOLS];
+
+const fn disc_tool(program: &'static str, packages: &'static [&'static str]) -> Tool {
+    Tool { program, purpose: "makes discs that start seL4 in Bochs", packages }
+}
+
 /// GRUB's modules for PCs: Debian has them beside those of other firmware.
 const GRUB_MODULES: &str = "/usr/lib/grub/i386-pc";
 
@@ -71,8 +76,7 @@ impl Machine {
         match self {
             Self::Qemu => host::install_missing(&[QEMU]),
             Self::Bochs => {
-                host::install_missing(&[BOCHS])?;
-                host::install_missing(&DISC)?;
+                host::install_missing(&[BOCHS, GRUB, XORRISO, MTOOLS])?;
                 if Path::new(GRUB_MODULES).is_dir() { Ok(()) } else { host::Installer::find().install(&["grub-pc-bin"]) }
             }
         }
