@@ -48,7 +48,7 @@ impl Workspace {
             let features = entry.and_then(|entry| entry.get("features")?.as_object());
             let features = features.ok_or_else(|| anyhow!("`cargo metadata` does not know the package {package}"))?;
             let features = features.keys().filter(|feature| !except.contains(&feature.as_str()));
-            found.extend(features.map(|feature| format!("{package}/{feature}")));
+            found.extend(features.map(|feature| format!("{package}/{feature}")).filter(|feature| !except.contains(&feature.as_str())));
         }
         Ok(found)
     }

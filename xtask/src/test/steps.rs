@@ -23,7 +23,7 @@ use crate::{modules, sel4, verify};
 const NO_STD: [&str; 7] =
     ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-sel4-semantics", "crossvm-manifest", "crossvm-guest"];
 /// Their features that need one, or an installed seL4 (`libsel4`).
-const HOSTED: [&str; 6] = ["default", "drawing", "toml", "libsel4", "linux", "command"];
+const HOSTED: [&str; 7] = ["default", "drawing", "crossvm-manifest/microkit", "toml", "libsel4", "linux", "command"];
 
 /// The package, and its profile, that link only where no panic can be reached.
 const PANIC_FREE: &str = "panic-free";
