@@ -113,7 +113,7 @@ impl Lines {
     #[must_use]
     pub fn pending(&self) -> Option<Vector> {
         let line = highest(self.high).and_then(|line| self.first.0.checked_add(line));
-        let message = (0_u8..).zip(self.messages).filter_map(|(index, word)| index.checked_mul(32)?.checked_add(highest(word)?));
+        let message = (0..8_u8).zip(self.messages).filter_map(|(index, word)| index.checked_mul(32)?.checked_add(highest(word)?));
         line.into_iter().chain(message).max().map(Vector)
     }
 

@@ -66,8 +66,12 @@ pub(super) fn fetch<M: GuestRam + ?Sized>(ram: &M, tables: u32, large_pages: boo
         let mut part = [0; LONGEST];
         let Some(part) = part.get_mut(..count).filter(|part| !part.is_empty()) else { break };
         let Some(at) = translate(ram, tables, large_pages, linear) else { break };
-        if !ram.read(at, part) || bytes.extend_from_slice(part).is_err() {
+        if !ram.read(at, part) {
             break;
+        }
+        for byte in part {
+            // Both parts together are as long as there is room.
+            let _ = bytes.push(*byte);
         }
     }
     bytes

@@ -10,6 +10,8 @@ mod entry;
 mod sel4;
 #[cfg(target_os = "none")]
 mod stubs;
+#[cfg(target_os = "none")]
+mod x86;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -14,10 +14,10 @@ use crossvm_sel4::vspace::{Place, WindowWords};
 use crossvm_sel4::{BadgeSet, Frame, FrameDataport, FrameKind, NotificationNotifier, ObjectPool, VSpace, VcpuInjector, WindowSpace};
 
 #[derive(Clone, Copy)]
-struct Opaque;
+pub(crate) struct Opaque;
 
 /// Success or any failure.
-fn opaque<T>(of: T) -> Result<(), KernelError> {
+pub(crate) fn opaque<T>(of: T) -> Result<(), KernelError> {
     black_box(of);
     match black_box(0) {
         0 => Ok(()),
