@@ -1,7 +1,7 @@
 //! The instruction behind an EPT violation: the hardware gives an address, and no value, width or register.
 //!
 //! Drivers touch the event registers with plain moves, and those are decoded. Of every other instruction the length is found, so that it can be
-//! skipped. A full decoder exists as a crate; it needs a heap and tables of several hundred kilobytes, so the tests alone use it, as the judge.
+//! skipped. Full decoders exist as crates, but a guest chooses what they read: see `docs/decisions.md`. The tests use one as the judge.
 
 mod length;
 #[cfg(test)]
