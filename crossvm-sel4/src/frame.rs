@@ -108,7 +108,8 @@ pub struct FrameDataport<F = &'static [Frame]> {
 
 impl<F: AsRef<[Frame]>> FrameDataport<F> {
     /// The dataport in these frames. Each must be a frame of the kind that it is said to be, which [`FrameDataport::checked`] looks at as far as
-    /// the kernel tells it; no other dataport may have any of them.
+    /// the kernel tells it; no other dataport may have any of them. The capabilities have the rights that the connection gives its guest: the
+    /// kernel maps with those that both have, and does not tell.
     ///
     /// # Errors
     /// [`DataportError::Empty`], [`DataportError::Mixed`].

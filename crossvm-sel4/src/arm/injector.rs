@@ -4,13 +4,10 @@ use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl, State};
 use crossvm_arm::{IntId, ListRegisters, Ppi, VcpuId, Vgic};
 use crossvm_core::Level;
 
-use crate::kernel::{ArmVcpus, CPtr, Code, KernelError, Label, Message, VirtualInterrupt};
+use crate::kernel::{ArmVcpus, CPtr, KernelError, Label, Message, VirtualInterrupt};
 
 /// Most list registers that are used.
 const REGISTERS: usize = 16;
-
-/// A register that the kernel says is active with something that was not put there by this injector: an INTID that no interrupt has.
-const FOREIGN: ListRegister = ListRegister::new().with_virtual_intid(1023).with_state(State::Active);
 
 /// What a message was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +51,7 @@ impl<K: ArmVcpus> VcpuInjector<K> {
     /// How many interrupts the guest was given and has not ended. It may have to acknowledge them yet, so it must not be left waiting for an interrupt.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.registers.iter().filter(|register| register.state() == State::Active && **register != FOREIGN).count()
+        self.registers.iter().filter(|register| register.state() == State::Active).count()
     }
 
     /// Why the kernel refused an interrupt since this was last asked. It was not lost: the [`Vgic`] has it, and tries again at the next load.
@@ -128,7 +125,7 @@ impl<K: ArmVcpus> ListRegisters for VcpuInjector<K> {
     }
 
     fn read(&self, index: usize) -> ListRegister {
-        self.registers.get(index).copied().unwrap_or(FOREIGN)
+        self.registers.get(index).copied().unwrap_or(ListRegister::EMPTY)
     }
 
     /// The kernel has no call to empty a register; there is nothing to be done for one that the guest has ended.
@@ -143,10 +140,8 @@ impl<K: ArmVcpus> ListRegisters for VcpuInjector<K> {
         let priority = value.priority().wrapping_shr(3);
         let interrupt = VirtualInterrupt { intid, priority, group: value.group() as u8, index: number };
         let result = self.kernel.inject(self.vcpu, interrupt);
-        match result {
-            Ok(()) => *register = value.with_state(State::Active),
-            Err(KernelError { code: Code::DeleteFirst, .. }) => *register = FOREIGN,
-            Err(_) => {}
+        if result.is_ok() {
+            *register = value.with_state(State::Active);
         }
         self.note(result);
     }
