@@ -4,18 +4,19 @@ use crossvm_sel4::arm::Served;
 use crossvm_sel4::kernel::{Badge, Kernel as _, KernelError, Message};
 use crossvm_sel4::vspace::SpaceError;
 use el2_vmm::console::Typed;
-use el2_vmm::host::CpuId;
+use el2_vmm::host::{CpuId, MAX_CPUS};
 use el2_vmm::platform::{Platform as _, Text};
 use el2_vmm::stats::ExitKind;
 use el2_vmm::vm::{End, Flow, Next, StopReason};
 
+use heapless::Vec;
 use sel4_vmm::arm::trap::{Stopped, stopped};
 
 use super::Failure;
 use super::compose::Composed;
 use super::console;
 use super::platform::Task;
-use super::thread::{FAULT_BADGE, Runs};
+use super::thread::{FAULT_BADGE, Runs, Thread};
 
 /// Boots all guests and serves them until all have stopped.
 pub(super) fn run(composed: Composed) -> Result<(), Failure> {
@@ -57,7 +58,7 @@ struct Runner {
 enum Then {
     /// Its registers have changed: it is asked what it does next.
     Ask(Flow),
-    /// It goes on where it is.
+    /// It goes on where it is, if its VM does not end.
     GoOn,
     /// It goes on where it is, but others come first.
     Idle,
@@ -115,7 +116,7 @@ impl Runner {
             // A message from before it was stopped.
             return Ok(());
         }
-        let id = thread.state.id;
+        let (id, cpu) = (thread.state.id, thread.cpu);
         thread.runs = Runs::No;
         let then = match thread.injector.serve(guest.vm.interrupts(), id, message) {
             Served::Ended(_) | Served::Private(_) | Served::Nothing => {
@@ -139,10 +140,11 @@ impl Runner {
             },
         };
         match then {
-            Then::GoOn => thread.resume(Runs::Yes)?,
+            // The VM may have something for another of its vCPUs now.
+            Then::GoOn => self.look(place),
             Then::Idle => {
                 thread.resume(Runs::Idle)?;
-                self.let_others_run(place)?;
+                self.let_others_run(cpu)?;
             }
             Then::Ask(flow) => {
                 thread.write()?;
@@ -198,19 +200,17 @@ impl Runner {
         }
     }
 
-    /// The kernel runs what was resumed last first. A vCPU that waits would stop again at once, for ever: the others go before it. So it is looked
-    /// at again when they have used up their time, and its timer, which the kernel has going while the vCPU runs alone, can come.
-    fn let_others_run(&self, waiting: Place) -> Result<(), KernelError> {
-        let all = || {
-            self.composed
-                .guests
-                .iter()
-                .enumerate()
-                .flat_map(|(guest, vm)| (0..).zip(&vm.vcpus).map(move |(vcpu, thread)| (Place { guest, vcpu }, thread)))
-        };
+    /// The kernel runs what was resumed last first. A vCPU that waits would stop again at once, for ever: the others go before it, those that wait
+    /// as well in turn. So it is looked at again when they have used up their time, and its timer, which the kernel has going while the vCPU
+    /// runs alone, can come.
+    fn let_others_run(&self, waiting: CpuId) -> Result<(), KernelError> {
+        let threads = || self.composed.guests.iter().flat_map(|guest| &guest.vcpus);
         for runs in [Runs::Idle, Runs::Yes] {
-            for (place, thread) in all() {
-                if place != waiting && thread.runs == runs {
+            for before in [true, false] {
+                let side = threads().filter(|thread| if before { thread.cpu < waiting } else { thread.cpu > waiting });
+                let mut side: Vec<&Thread, MAX_CPUS> = side.filter(|thread| thread.runs == runs).collect();
+                // Whoever is put first last comes first: the next one behind it.
+                while let Some(thread) = side.pop() {
                     thread.put_first()?;
                 }
             }
