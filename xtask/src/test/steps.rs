@@ -12,7 +12,7 @@ use crate::manifest::Platform;
 use crate::modules::{Warnings, trial::Trial};
 use crate::output;
 use crate::process::run_shown;
-use crate::programs::{self, SEL4_THREADS, SEL4_VM_GUEST, VMM};
+use crate::programs::{self, SEL4_ARM, SEL4_LOADER, SEL4_THREADS, SEL4_VM_GUEST, VMM};
 use crate::sel4::vtx;
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
@@ -189,7 +189,8 @@ fn bare_metal(context: &mut Context<'_>) -> Result<()> {
     let vm_guest = programs::build_sel4_vm_guest(context.workspace, &toolchain)?;
     let built = [guests.guest, guests.peer, vm_guest].map(|path| path.display().to_string());
     output::line(built.join(", "));
-    run_shown(toolchain.cargo(context.workspace, Verb::Build, Target::BareMetal)?.args(["--release", "--package", VMM]))
+    let packages = ["--release", "--package", VMM, "--package", SEL4_LOADER];
+    run_shown(toolchain.cargo(context.workspace, Verb::Build, Target::BareMetal)?.args(packages))
 }
 
 /// The linker says `undefined symbol: a_guest_can_reach_a_panic` where one is left. That it would say so is tried as well.
@@ -213,7 +214,7 @@ fn panic_free(context: &mut Context<'_>) -> Result<()> {
 fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
     let toolchain: Toolchain = context.ready()?.toolchain;
     let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, Target::BareMetal)?;
-    run_shown(cargo.args(["--release", "--package", VMM, "--", "-D", "warnings"]))?;
+    run_shown(cargo.args(["--release", "--package", VMM, "--package", SEL4_LOADER, "--", "-D", "warnings"]))?;
     let guests: [(_, &[&str]); 2] = [(Target::X86, &SEL4_THREADS), (Target::X86Paged, &SEL4_VM_GUEST)];
     for (target, programs) in guests {
         let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, target)?;
@@ -224,7 +225,16 @@ fn bare_metal_clippy(context: &mut Context<'_>) -> Result<()> {
     cargo.env("SEL4_PREFIX", sel4::prefix(sel4::Variant::Vtx)?);
     cargo.args(["--release", "--package", "sel4-vmm", "--lib", "--bin", "sel4-smoke", "--bin", "sel4-semantics", "--bin", "sel4-vtx"]);
     run_shown(cargo.args(["--", "-D", "warnings"]))?;
-    Ok(())
+    match Installed::offered() {
+        Ok(()) => {
+            let mut cargo = toolchain.cargo(context.workspace, Verb::Clippy, Target::BareMetal)?;
+            run_shown(cargo.args(["--release", "--package", "sel4-vmm", "--bin", SEL4_ARM, "--", "-D", "warnings"]))
+        }
+        Err(reason) => {
+            output::line(format!("LEFT OUT: {SEL4_ARM}, as {reason}"));
+            Ok(())
+        }
+    }
 }
 
 fn sel4(context: &mut Context<'_>, trial: &sel4::trial::Trial) -> Result<()> {
