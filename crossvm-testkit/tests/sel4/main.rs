@@ -2,7 +2,9 @@
 
 mod capabilities;
 mod mappings;
+mod properties;
 mod threads;
+mod views;
 
 use crossvm_sel4::kernel::{CPtr, Code, Kernel, KernelError, Object};
 use crossvm_testkit::sel4::{Arch, SimKernel};
