@@ -55,7 +55,7 @@ impl Model {
             _ => {}
         }
         self.mapped[capability] = Some(page);
-        let store = rights.read && rights.write && capability % 2 == 0;
+        let store = rights.read && rights.write && capability.is_multiple_of(2);
         self.pages[page] = Some(View { frame: capability / 2, load: rights.read, store });
         None
     }
