@@ -51,6 +51,8 @@ impl<A: ConfigRegionAccess> Bus<A> {
 
     /// Gives the BARs of all connections new addresses from `window`, and switches their memory on.
     ///
+    /// Not for a VM whose monitor has told it to leave addresses as they are: such BARs answer at one address only.
+    ///
     /// # Errors
     ///
     /// [`Error::WindowFull`], [`Error::OddDevice`]: connections that have no new address are switched off then.

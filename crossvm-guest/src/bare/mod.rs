@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The caller brings two things: a way to configuration space (any [`ConfigRegionAccess`] of `pci_types`; [`Ecam`] and, on x86,
-//! [`ConfigPorts`] are here), and a way to guest-physical memory: a [`Hal`] that turns addresses into pointers.
+//! `ConfigPorts` are here), and a way to guest-physical memory: a [`Hal`] that turns addresses into pointers.
 //!
 //! ```
 //! use core::ptr::NonNull;

@@ -112,7 +112,7 @@ pub enum Status {
     Pending = 0,
     /// It was done.
     Done = 1,
-    /// It was not: see [`Mailbox::error`].
+    /// It was not: an [`Error`] says why.
     Failed = 2,
 }
 
