@@ -56,3 +56,13 @@ void crossvm_debug_halt(void)
     seL4_DebugHalt();
 #endif
 }
+
+word crossvm_debug_identify(word slot)
+{
+#if defined(CONFIG_DEBUG_BUILD)
+    return seL4_DebugCapIdentify(slot);
+#else
+    (void)slot;
+    return 0;
+#endif
+}

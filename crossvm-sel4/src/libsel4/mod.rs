@@ -2,7 +2,7 @@
 //!
 //! Feature `libsel4`, on targets without an operating system: there `build.rs` compiles a small shim of C functions against the headers in
 //! `$SEL4_PREFIX/libsel4/include`. It knows current kernels (x86-64, and aarch64 with hypervisor support, both without MCS) and seL4 5.0.0
-//! (x86-64). VT-x is there where the kernel has it.
+//! (x86-64). VT-x is there where the kernel has it; one that was built with `KernelX86_64VTX64BitGuests` enters guests in 64-bit mode alone.
 //!
 //! | to find | look in |
 //! | --- | --- |
@@ -84,6 +84,12 @@ impl Libsel4 {
     /// Prints a byte, if the kernel was built with printing.
     pub fn debug_byte(&self, byte: u8) {
         raw::crossvm_debug_byte(u64::from(byte));
+    }
+
+    /// The kernel's number for the type of the capability in a slot, if the kernel was built for debugging; 0 else, and for an empty slot.
+    #[must_use]
+    pub fn debug_identify(&self, slot: CPtr) -> u64 {
+        raw::crossvm_debug_identify(slot.raw())
     }
 
     /// Halts the machine, if the kernel was built for debugging; the thread else yields for ever.

@@ -119,6 +119,7 @@ unsafe extern "C" {
     pub(super) unsafe fn crossvm_untyped(info: *const u8, index: u64, untyped: &mut RawUntyped) -> i32;
     pub(super) safe fn crossvm_debug_byte(byte: u64);
     pub(super) safe fn crossvm_debug_halt();
+    pub(super) safe fn crossvm_debug_identify(slot: u64) -> u64;
 }
 
 #[cfg(target_arch = "aarch64")]

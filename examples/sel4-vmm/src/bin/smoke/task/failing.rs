@@ -1,6 +1,5 @@
 //! The kernel and the allocator, with one call that fails.
 
-use core::arch::asm;
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
 
@@ -171,30 +170,9 @@ impl<O: Objects> Objects for FailingObjects<'_, O> {
 }
 
 /// How many of these slots of the root task's CSpace are not empty, and no untyped memory, by the kernel's account.
-pub(crate) fn capabilities(slots: Range<u64>) -> u64 {
+pub(crate) fn capabilities(kernel: Libsel4, slots: Range<u64>) -> u64 {
     /// Capability types of the kernel (its `structures.bf`).
     const NULL: u64 = 0;
     const UNTYPED: u64 = 2;
-    slots.map(|slot| u64::from(!matches!(identify(slot), NULL | UNTYPED))).sum()
-}
-
-/// The type of the capability in a slot, 0 where there is none (`seL4_DebugCapIdentify` of seL4 5.0.0).
-fn identify(slot: u64) -> u64 {
-    /// Number of the system call.
-    const IDENTIFY: i64 = -11;
-    let kind;
-    // SAFETY: the system call looks at a slot and changes nothing but registers, all of which are named. The kernel keeps neither stack
-    // pointer nor `rcx` and `r11`.
-    unsafe {
-        asm!(
-            "mov r12, rsp",
-            "syscall",
-            "mov rsp, r12",
-            inlateout("rdx") IDENTIFY => _,
-            inlateout("rdi") slot => kind,
-            lateout("rax") _, lateout("rsi") _, lateout("rcx") _, lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
-            out("r12") _, lateout("r15") _,
-        );
-    }
-    kind
+    slots.map(|slot| u64::from(!matches!(kernel.debug_identify(CPtr::new(slot)), NULL | UNTYPED))).sum()
 }

@@ -41,7 +41,7 @@ pub(crate) struct Account {
 impl Account {
     /// As it is now.
     pub(crate) fn of(system: System<'_>) -> Self {
-        Self { capabilities: super::failing::capabilities(0..1 << 13), bytes: system.objects().borrow().free_bytes() }
+        Self { capabilities: super::failing::capabilities(system.kernel(), 0..1 << 13), bytes: system.objects().borrow().free_bytes() }
     }
 }
 
@@ -76,7 +76,7 @@ fn probe(kernel: Libsel4, store: &RefCell<Store<'_>>, own: core::ops::Range<u64>
         store.destroy(slot);
         store.release_slots(slot, 1);
     }
-    Left { capabilities: super::failing::capabilities(own), pages, addresses, lines }
+    Left { capabilities: super::failing::capabilities(kernel, own), pages, addresses, lines }
 }
 
 /// Fails an install of eight connections at its first call, at its second, and so on until it succeeds.
