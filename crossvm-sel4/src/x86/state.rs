@@ -3,7 +3,7 @@
 use crossvm_core::GuestAddr;
 
 use super::spec::{AccessRights, Cr0, Cr4, ExitControls, Field, Flags, PinControls, Segment};
-use crate::kernel::{CPtr, KernelError, X86Vcpus};
+use crate::kernel::{CPtr, Code, KernelError, X86Vcpus};
 
 /// A 32-bit guest with paging on, and flat segments: the one kind that seL4 5.0.0 enters, and that every later kernel enters as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,11 @@ impl Start {
             write(segment.base(), 0)?;
             write(segment.limit(), limit)?;
             write(segment.access_rights(), u64::from(rights.into_bits()))?;
+        }
+        // Today's kernel may begin with a guest in 64-bit mode. 5.0.0 has none, nor lets anybody write the controls.
+        match write(Field::EntryControls.encoding(), 0) {
+            Ok(()) | Err(KernelError { code: Code::IllegalOperation, .. }) => {}
+            Err(error) => return Err(error),
         }
         let cr0 = Cr0::new().with_protection(true).with_extension_type(true).with_numeric_error(true).with_paging(true);
         let cr4 = Cr4::new().with_large_pages(self.large_pages).with_vmx(true);

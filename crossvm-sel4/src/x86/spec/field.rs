@@ -13,6 +13,8 @@ pub enum Field {
     ExceptionBitmap = 0x4004,
     /// VM-exit controls: [`ExitControls`](super::ExitControls).
     ExitControls = 0x400c,
+    /// VM-entry controls (§25.8.1): whether the guest is in 64-bit mode, and what is loaded with it.
+    EntryControls = 0x4012,
     /// VM-entry interruption information: [`EntryInterruption`](super::EntryInterruption).
     EntryInterruption = 0x4016,
     /// Secondary processor-based VM-execution controls. seL4 sets what it needs: EPT and virtual processor identifiers.

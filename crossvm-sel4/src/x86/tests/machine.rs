@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use crossvm_core::GuestAddr;
 
-use crate::kernel::{Attributes, Badge, CPtr, CapRights, Entered, Kernel, KernelError, Message, Object, Received, Space, X86Vcpus};
+use crate::kernel::{Attributes, Badge, CPtr, CapRights, Code, Entered, Kernel, KernelError, Message, Object, Received, Space, X86Vcpus};
 use crate::x86::paging::GuestRam;
 use crate::x86::spec::{EntryInterruption, Field, Flags, Interruptibility, InterruptionKind, PrimaryControls};
 use crate::x86::{Start, Vcpu};
@@ -209,6 +209,10 @@ impl X86Vcpus for Machine {
 
     fn write_vmcs(&self, vcpu: CPtr, field: u64, value: u64) -> Result<u64, KernelError> {
         assert_eq!(vcpu, VCPU);
+        if field == Field::EntryControls.encoding() {
+            // As 5.0.0 does.
+            return Err(Code::IllegalOperation.into());
+        }
         self.0.borrow_mut().vmcs.insert(field, value);
         Ok(value)
     }
