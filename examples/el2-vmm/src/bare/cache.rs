@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use crossvm_core::GuestRange;
-use el2_vmm::host::HostRange;
+use vmm_common::host::HostRange;
 
 use super::registers::read_register;
 

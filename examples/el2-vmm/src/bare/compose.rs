@@ -10,13 +10,13 @@ use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use crossvm_core::FrameSize;
 use crossvm_manifest::{Peer, Topology};
-use el2_vmm::config::{self, ConfigError, Memories};
-use el2_vmm::dataport::{Dataports, SharedMemory};
-use el2_vmm::host::{FreeMemory, HostAddr, HostGic, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
-use el2_vmm::translation::{Stage2, Stage2Error};
-use el2_vmm::vm::{GuestGic, Resources};
-use el2_vmm::wiring::Mailboxes;
 use spin::{Mutex, Once};
+use vmm_common::config::{self, ConfigError, Memories};
+use vmm_common::dataport::{Dataports, SharedMemory};
+use vmm_common::host::{FreeMemory, HostAddr, HostGic, HostRange, Machine, OutOfMemory, PagePool, PhysicalMemory};
+use vmm_common::translation::{Stage2, Stage2Error};
+use vmm_common::vm::{GuestGic, Resources};
+use vmm_common::wiring::Mailboxes;
 
 use super::cache;
 use super::hardware::Hardware;

@@ -3,12 +3,12 @@
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use el2_vmm::console::{Console, Focus, Lines, Sink, Typed, Writer};
-use el2_vmm::host::{HostAddr, HostRange};
-use el2_vmm::platform::Text;
-use el2_vmm::uart::spec::{self, Flags, Interrupts, LineControl};
 use spin::Once;
 use spin::mutex::TicketMutex;
+use vmm_common::console::{Console, Focus, Lines, Sink, Typed, Writer};
+use vmm_common::host::{HostAddr, HostRange};
+use vmm_common::platform::Text;
+use vmm_common::uart::spec::{self, Flags, Interrupts, LineControl};
 
 use super::mmio::Registers;
 use super::system::System;

@@ -1,6 +1,6 @@
 //! Self-hosted debug and the performance monitors, which are the guest's as far as the processor has them.
 
-use el2_vmm::identity::DebugFeatures;
+use vmm_common::identity::DebugFeatures;
 
 use super::registers::{read_register, write_register};
 

@@ -3,10 +3,10 @@
 use core::arch::asm;
 
 use crossvm_arm::VcpuId;
-use el2_vmm::exit::{El1Registers, SNAPSHOT};
-use el2_vmm::host::HostAddr;
-use el2_vmm::pace::Ticks;
-use el2_vmm::vm::GuestTimer;
+use vmm_common::exit::{El1Registers, SNAPSHOT};
+use vmm_common::host::HostAddr;
+use vmm_common::pace::Ticks;
+use vmm_common::vm::GuestTimer;
 
 use super::registers::{HypervisorConfiguration, Stage2Base, Stage2Control, TimerAccess, TimerControl, read_register, write_register};
 use super::{debug, features};

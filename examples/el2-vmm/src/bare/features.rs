@@ -17,7 +17,7 @@
 
 use bitfield_struct::bitfield;
 
-use el2_vmm::identity::{InstructionFeatures1, InstructionFeatures2, authentication_keys};
+use vmm_common::identity::{InstructionFeatures1, InstructionFeatures2, authentication_keys};
 
 use super::registers::{read_register, write_register};
 

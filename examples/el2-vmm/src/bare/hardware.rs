@@ -3,11 +3,11 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crossvm_core::GuestRange;
-use el2_vmm::dataport::SharedMemory;
-use el2_vmm::host::{CpuId, HostRange, MAX_CPUS, Mpidr};
-use el2_vmm::platform::{Platform, Text};
-use el2_vmm::translation::{Stage2, TranslationCaches};
 use smccc::{Smc, psci};
+use vmm_common::dataport::SharedMemory;
+use vmm_common::host::{CpuId, HostRange, MAX_CPUS, Mpidr};
+use vmm_common::platform::{Platform, Text};
+use vmm_common::translation::{Stage2, TranslationCaches};
 
 use super::registers::{read_register, write_register};
 use super::system::SYSTEM;

@@ -1,6 +1,6 @@
 //! Where the parts of the VMM are, as the linker script says.
 
-use el2_vmm::host::{HostAddr, HostRange};
+use vmm_common::host::{HostAddr, HostRange};
 
 /// Bytes of the page below each stack, which is not mapped.
 const GUARD: u64 = 0x1000;

@@ -1,7 +1,7 @@
 //! The VMM's own map: what it uses, at the same address, with no more rights than needed.
 
-use el2_vmm::host::{HostAddr, HostRange, Machine, PagePool, PhysicalMemory};
-use el2_vmm::translation::{El2Attributes, MapError, Tables};
+use vmm_common::host::{HostAddr, HostRange, Machine, PagePool, PhysicalMemory};
+use vmm_common::translation::{El2Attributes, MapError, Tables};
 
 use super::{entry, image};
 

@@ -2,7 +2,7 @@
 
 use core::ptr::{self, NonNull};
 
-use el2_vmm::host::HostRange;
+use vmm_common::host::HostRange;
 use volatile::VolatilePtr;
 
 /// The registers of a device, in the VMM's map as Device memory.

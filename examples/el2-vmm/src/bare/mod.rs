@@ -42,10 +42,10 @@ mod world;
 
 use core::fmt;
 
-use el2_vmm::config;
-use el2_vmm::host::{Cpu, CpuId, HostAddr, HostRange, Machine, Mpidr};
-use el2_vmm::platform::{Platform, Text};
 use smccc::{Smc, psci};
+use vmm_common::config;
+use vmm_common::host::{Cpu, CpuId, HostAddr, HostRange, Machine, Mpidr};
+use vmm_common::platform::{Platform, Text};
 
 use entry::Start;
 use hardware::Hardware;
@@ -142,8 +142,8 @@ fn run_cpu(system: &'static System, cpu: CpuId) -> ! {
 /// Why the VMM cannot start.
 #[derive(Debug)]
 enum BootError {
-    Machine(el2_vmm::host::DescribeError),
-    Map(el2_vmm::translation::MapError),
+    Machine(vmm_common::host::DescribeError),
+    Map(vmm_common::translation::MapError),
     Compose(compose::ComposeError),
     Wake { cpu: CpuId, error: psci::error::Error },
 }

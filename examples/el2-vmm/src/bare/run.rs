@@ -3,15 +3,15 @@
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 
-use el2_vmm::config::Place;
-use el2_vmm::exit::spec::Syndrome;
-use el2_vmm::mail::Mailbox;
-use el2_vmm::pace::{Cause, Look, Pace, Ticks};
-use el2_vmm::platform::{Platform, Text};
-use el2_vmm::stats::ExitKind;
-use el2_vmm::vcpu::Vcpu;
-use el2_vmm::vm::{End, Flow, GuestTimer, Next, StopReason, Trap, Vm};
 use spin::Mutex;
+use vmm_common::config::Place;
+use vmm_common::exit::spec::Syndrome;
+use vmm_common::mail::Mailbox;
+use vmm_common::pace::{Cause, Look, Pace, Ticks};
+use vmm_common::platform::{Platform, Text};
+use vmm_common::stats::ExitKind;
+use vmm_common::vcpu::Vcpu;
+use vmm_common::vm::{End, Flow, GuestTimer, Next, StopReason, Trap, Vm};
 
 use super::hardware::{self, Hardware};
 use super::registers::read_register;

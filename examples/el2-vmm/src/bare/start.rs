@@ -7,12 +7,12 @@ use alloc::string::{String, ToString};
 use core::sync::atomic::Ordering;
 
 use crossvm_manifest::{Image, Peer};
-use el2_vmm::config;
-use el2_vmm::guest::derive_seed;
-use el2_vmm::host::{HostAddr, HostRange};
-use el2_vmm::platform::Platform;
-use el2_vmm::vm::{Images, Vm};
 use spin::Mutex;
+use vmm_common::config;
+use vmm_common::guest::derive_seed;
+use vmm_common::host::{HostAddr, HostRange};
+use vmm_common::platform::Platform;
+use vmm_common::vm::{Images, Vm};
 
 use super::compose::loaded;
 use super::hardware::Hardware;

@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossvm_manifest::Topology;
-use el2_vmm::components::{Request, Seat};
-use el2_vmm::dataport::Dataports;
-use el2_vmm::host::{Machine, PhysicalMemory};
-use el2_vmm::platform::{Platform, Text};
-use el2_vmm::vm::{Resources, Vm};
-use el2_vmm::wiring::Mailboxes;
 use spin::{Mutex, Once};
+use vmm_common::components::{Request, Seat};
+use vmm_common::dataport::Dataports;
+use vmm_common::host::{Machine, PhysicalMemory};
+use vmm_common::platform::{Platform, Text};
+use vmm_common::vm::{Resources, Vm};
+use vmm_common::wiring::Mailboxes;
 
 use super::hardware::{self, Hardware};
 

@@ -6,7 +6,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use el2_vmm::vcpu::Registers;
+use vmm_common::vcpu::Registers;
 
 /// Why the guest was left: the kind of exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

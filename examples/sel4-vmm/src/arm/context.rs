@@ -1,6 +1,6 @@
 //! `seL4_UserContext` of AArch64, and the registers of a vCPU.
 
-use el2_vmm::vcpu::Registers;
+use vmm_common::vcpu::Registers;
 
 /// Words of it.
 pub const WORDS: usize = 36;

@@ -1,8 +1,8 @@
 //! What a fault message of a vCPU says, as the syndrome registers would say it.
 
 use crossvm_sel4::kernel::{Label, Message};
-use el2_vmm::exit::spec::{self, Syndrome};
-use el2_vmm::vm::Trap;
+use vmm_common::exit::spec::{self, Syndrome};
+use vmm_common::vm::Trap;
 
 /// Why a vCPU has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn stopped(message: &Message) -> Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use el2_vmm::exit::{AbortKind, Access, Exit, decode};
+    use vmm_common::exit::{AbortKind, Access, Exit, decode};
 
     fn message(label: Label, words: &[u64]) -> Message {
         Message { label, words: words.iter().copied().collect() }

@@ -9,9 +9,9 @@ mod v3;
 
 use crossvm_arm::Gich;
 use crossvm_arm::spec::{HypervisorControl, ListRegister, MachineControl};
-use el2_vmm::host::{CpuId, HostGic, Mpidr};
-use el2_vmm::vm::GuestTimer;
 use spin::Once;
+use vmm_common::host::{CpuId, HostGic, Mpidr};
+use vmm_common::vm::GuestTimer;
 
 use super::cache;
 use super::hardware;

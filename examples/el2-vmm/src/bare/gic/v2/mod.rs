@@ -5,7 +5,7 @@ mod spec;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use crossvm_arm::{Gich, GichFrame};
-use el2_vmm::host::{CpuId, HostRange, MAX_CPUS};
+use vmm_common::host::{CpuId, HostRange, MAX_CPUS};
 
 use super::{KICK, PRIORITY, PRIVATE};
 use crate::bare::mmio::Registers;

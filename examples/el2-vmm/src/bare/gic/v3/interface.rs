@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use el2_vmm::host::Mpidr;
+use vmm_common::host::Mpidr;
 
 use crate::bare::registers::{SgiRequest, read_register, write_register};
 

@@ -4,7 +4,7 @@ mod interface;
 mod list_registers;
 mod spec;
 
-use el2_vmm::host::{HostRange, Mpidr};
+use vmm_common::host::{HostRange, Mpidr};
 
 pub(super) use interface::{acknowledge, deactivate, drop_priority, enable_interface, reset_virtual_interface, send_kick};
 pub(super) use list_registers::Hardware as ListRegisters;

@@ -15,12 +15,12 @@ use crossvm_sel4::kernel::{ArmVcpus as _, CPtr, Kernel as _, Object, Threads as 
 use crossvm_sel4::libsel4::{BootInfo, Libsel4, slots};
 use crossvm_sel4::objects::Objects as _;
 use crossvm_sel4::{Frame, FrameDataport, NotificationNotifier, ObjectPool, OwnSpace};
-use el2_vmm::components::Seat;
-use el2_vmm::config::{self, ConfigError, Memories};
-use el2_vmm::dataport::SharedMemory;
-use el2_vmm::host::{FreeMemory, HostAddr, HostGic, HostRange, Machine, PhysicalMemory};
-use el2_vmm::vm::{GuestGic, Resources, Vm};
-use el2_vmm::wiring::Mailboxes;
+use vmm_common::components::Seat;
+use vmm_common::config::{self, ConfigError, Memories};
+use vmm_common::dataport::SharedMemory;
+use vmm_common::host::{FreeMemory, HostAddr, HostGic, HostRange, Machine, PhysicalMemory};
+use vmm_common::vm::{GuestGic, Resources, Vm};
+use vmm_common::wiring::Mailboxes;
 
 use super::Failure;
 use super::console::{self, Clock};
@@ -104,7 +104,7 @@ pub(super) fn compose(kernel: Libsel4, info: &BootInfo, empty: Range<u64>, host:
     // SAFETY: mapped now; kept out of the free memory below.
     let bytes = unsafe { loaded(blob) };
     // All vCPUs share the machine's one CPU.
-    let topology = config::read_topology(bytes, &machine.ram, el2_vmm::host::MAX_CPUS).map_err(Failure::Config)?;
+    let topology = config::read_topology(bytes, &machine.ram, vmm_common::host::MAX_CPUS).map_err(Failure::Config)?;
     let topology: &'static Topology = Box::leak(Box::new(topology));
 
     let images: Vec<HostRange> = config::images(topology).filter_map(|image| image.widened(LARGE)).collect();
@@ -265,7 +265,7 @@ fn guest(
         platform: Task(system),
     };
     let name = &vm.name;
-    let refused = |error: el2_vmm::vm::ComposeError<Task>| Failure::Other(alloc::format!("{name}: {error}"));
+    let refused = |error: vmm_common::vm::ComposeError<Task>| Failure::Other(alloc::format!("{name}: {error}"));
     let mut vm = Box::new(Vm::new(resources).map_err(refused)?);
     let wires = mailboxes.wires(topology, Peer::Vm(number), Task(system));
     let ends = wires.filter_map(|(end, emit)| Some((end, dataports.get(end.index)?.iter().copied(), emit)));

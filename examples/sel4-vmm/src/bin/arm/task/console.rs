@@ -4,11 +4,11 @@ use core::fmt::Write as _;
 use core::ptr::{NonNull, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use el2_vmm::console::{Console, Focus, Lines, Sink, Typed, Writer};
-use el2_vmm::host::HostRange;
-use el2_vmm::platform::Text;
-use el2_vmm::uart::spec::{self, Flags};
 use spin::Mutex;
+use vmm_common::console::{Console, Focus, Lines, Sink, Typed, Writer};
+use vmm_common::host::HostRange;
+use vmm_common::platform::Text;
+use vmm_common::uart::spec::{self, Flags};
 use volatile::VolatilePtr;
 
 static FOCUS: Mutex<Focus> = Mutex::new(Focus::new());

@@ -7,9 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crossvm_manifest::Image;
-use el2_vmm::guest::derive_seed;
-use el2_vmm::host::{HostAddr, HostRange, PhysicalMemory};
-use el2_vmm::vm::{Images, Vm};
+use vmm_common::guest::derive_seed;
+use vmm_common::host::{HostAddr, HostRange, PhysicalMemory};
+use vmm_common::vm::{Images, Vm};
 
 use super::compose::{System, loaded};
 use super::platform::Task;

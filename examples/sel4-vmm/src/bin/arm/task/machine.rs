@@ -1,7 +1,7 @@
 //! The machine: its device tree, which the kernel has passed on.
 
-use el2_vmm::host::{DescribeError, HostAddr, HostRange, Machine};
 use fdt::Fdt;
+use vmm_common::host::{DescribeError, HostAddr, HostRange, Machine};
 
 use sel4_vmm::arm::extra::chunk;
 
@@ -10,7 +10,7 @@ use super::Failure;
 /// `SEL4_BOOTINFO_HEADER_FDT`: the number of the chunk with the device tree.
 const DEVICE_TREE: u64 = 6;
 
-/// The machine, and what el2-vmm has no use for.
+/// The machine, and what vmm-common has no use for.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) machine: Machine,

@@ -14,7 +14,7 @@ use crossvm_sel4::kernel::{Attributes, CPtr, CapRights, Kernel, Object};
 use crossvm_sel4::libsel4::{Libsel4, UntypedMemory, slots};
 use crossvm_sel4::objects::Objects;
 use crossvm_sel4::{Frame, FrameKind};
-use el2_vmm::host::HostRange;
+use vmm_common::host::HostRange;
 
 use super::Failure;
 use super::map::{Objectry, map};

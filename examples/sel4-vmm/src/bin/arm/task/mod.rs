@@ -12,8 +12,8 @@
 //! | --- | --- |
 //! | `cspace` | a CSpace with room for the frames of guests |
 //! | `memory`, `map`, `heap` | memory by its physical address, mapped where it is |
-//! | `machine` | what the device tree tells beside what el2-vmm reads |
-//! | `platform`, `space`, `console` | what el2-vmm's library asks for |
+//! | `machine` | what the device tree tells beside what vmm-common reads |
+//! | `platform`, `space`, `console` | what vmm-common's library asks for |
 //! | `compose`, `guest`, `thread` | from the topology to threads with vCPUs |
 //! | `run` | the loop |
 
@@ -35,7 +35,7 @@ extern crate alloc;
 use core::fmt;
 
 use crossvm_sel4::libsel4::{BootInfo, Libsel4, slots};
-use el2_vmm::platform::Text;
+use vmm_common::platform::Text;
 
 /// Called by the first instructions, once.
 ///
@@ -70,11 +70,11 @@ enum Failure {
     /// The kernel, or what of its objects was to be made.
     Space(&'static str, crossvm_sel4::vspace::SpaceError),
     /// The machine's device tree.
-    Machine(el2_vmm::host::DescribeError),
+    Machine(vmm_common::host::DescribeError),
     /// The command line or the topology.
-    Config(el2_vmm::config::ConfigError),
+    Config(vmm_common::config::ConfigError),
     /// Memory has run out.
-    Memory(el2_vmm::host::OutOfMemory),
+    Memory(vmm_common::host::OutOfMemory),
     /// No untyped memory of the kernel is at this physical address.
     NoUntyped(u64),
     /// The rest.

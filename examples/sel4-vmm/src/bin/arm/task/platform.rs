@@ -1,12 +1,12 @@
-//! What el2-vmm's library asks of the machine below it: here, of the kernel.
+//! What vmm-common's library asks of the machine below it: here, of the kernel.
 
 use core::sync::atomic::{Ordering, fence};
 
 use crossvm_core::Notifier as _;
 use crossvm_sel4::libsel4::Libsel4;
 use crossvm_sel4::{Frame, FrameDataport, NotificationNotifier};
-use el2_vmm::host::{CpuId, HostRange};
-use el2_vmm::platform::{Platform, Text};
+use vmm_common::host::{CpuId, HostRange};
+use vmm_common::platform::{Platform, Text};
 
 use super::compose::System;
 use super::console;

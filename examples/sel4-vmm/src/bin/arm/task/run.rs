@@ -3,11 +3,11 @@
 use crossvm_sel4::arm::Served;
 use crossvm_sel4::kernel::{Badge, Kernel as _, KernelError, Message};
 use crossvm_sel4::vspace::SpaceError;
-use el2_vmm::console::Typed;
-use el2_vmm::host::{CpuId, MAX_CPUS};
-use el2_vmm::platform::{Platform as _, Text};
-use el2_vmm::stats::ExitKind;
-use el2_vmm::vm::{End, Flow, Next, StopReason};
+use vmm_common::console::Typed;
+use vmm_common::host::{CpuId, MAX_CPUS};
+use vmm_common::platform::{Platform as _, Text};
+use vmm_common::stats::ExitKind;
+use vmm_common::vm::{End, Flow, Next, StopReason};
 
 use heapless::Vec;
 use sel4_vmm::arm::trap::{Stopped, stopped};

@@ -8,10 +8,10 @@ use crossvm_sel4::libsel4::Libsel4;
 use crossvm_sel4::objects::Objects as _;
 use crossvm_sel4::vspace::{SharedPage, SpaceError, Table, VSpace};
 use crossvm_sel4::{Frame, OwnSpace, WindowSpace};
-use el2_vmm::host::HostRange;
-use el2_vmm::map;
-use el2_vmm::space::{GuestRegion, GuestSpace};
 use heapless::Vec;
+use vmm_common::host::HostRange;
+use vmm_common::map;
+use vmm_common::space::{GuestRegion, GuestSpace};
 
 use super::map::{Objectry, map};
 use super::memory::Memory;

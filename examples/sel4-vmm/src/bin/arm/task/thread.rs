@@ -6,9 +6,9 @@ use crossvm_sel4::kernel::{ArmVcpus as _, Badge, CPtr, CapRights, KernelError, O
 use crossvm_sel4::libsel4::{Libsel4, slots};
 use crossvm_sel4::objects::Objects as _;
 use crossvm_sel4::vspace::SpaceError;
-use el2_vmm::exit::{El1Registers, SNAPSHOT};
-use el2_vmm::host::CpuId;
-use el2_vmm::vcpu::Vcpu;
+use vmm_common::exit::{El1Registers, SNAPSHOT};
+use vmm_common::host::CpuId;
+use vmm_common::vcpu::Vcpu;
 
 use sel4_vmm::arm::context;
 

@@ -1,11 +1,11 @@
-//! A hypervisor at EL2, composed from the crossvm crates: the portable part.
+//! A VMM for arm64 guests, composed from the crossvm crates: the portable part.
 //!
-//! It boots arm64 Linux Images and the like on QEMU's `virt` machine, each vCPU on a CPU of its own, and connects the VMs with each other
-//! and with native components. Everything that does not touch hardware is here and is tested on any host; the program beside this library
-//! (`src/main.rs`, `src/bare/`) adds the instructions of EL2.
+//! It boots arm64 Linux Images and the like and connects the VMs with each other and with native components. Everything that touches neither
+//! hardware nor kernel is here and is tested on any host. Two programs are made of it: [`el2-vmm`](../../el2-vmm/README.md) adds the
+//! instructions of EL2, [`sel4-vmm`](../../sel4-vmm/README.md) the system calls of seL4.
 //!
 //! ```text
-//!   guest ──trap──▶ bare::run  ──▶ exit::decode ──▶ Vm::serve ─┬─▶ exit::psci
+//!   guest ──trap──▶ the program ─▶ exit::decode ──▶ Vm::serve ─┬─▶ exit::psci
 //!     ▲                                                        ├─▶ crossvm_arm::Vgic       GICD, GICR, ICC_SGI1R
 //!     │                                                        ├─▶ uart::Pl011             ─▶ console
 //!     │                                                        ├─▶ crossvm_pci::PciBus     ECAM ─▶ effects ─┐
@@ -26,8 +26,7 @@
 //! | events and dataports between VMs | [`mail`], [`pace`], [`dataport`], [`wiring`] |
 //! | native components | [`components`] |
 //! | one VM, put together | [`vm`], [`vcpu`] |
-//! | what is asked of the hardware, what the processor has | [`platform`], [`identity`] |
-//! | the hardware itself | `src/bare/` |
+//! | what is asked of the hardware or kernel, what the processor has | [`platform`], [`identity`] |
 //!
 //! # What a guest can do to others
 //!

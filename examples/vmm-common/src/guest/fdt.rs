@@ -52,7 +52,7 @@ pub fn device_tree<const F: usize>(guest: &Description<'_, F>) -> Result<Vec<u8>
     let mut fdt = FdtWriter::new()?;
     let root = fdt.begin_node("")?;
     fdt.property_string("compatible", "linux,dummy-virt")?;
-    fdt.property_string("model", "crossvm el2-vmm")?;
+    fdt.property_string("model", "crossvm")?;
     fdt.property_u32("#address-cells", 2)?;
     fdt.property_u32("#size-cells", 2)?;
     fdt.property_u32("interrupt-parent", GIC_PHANDLE)?;
