@@ -136,7 +136,9 @@ impl<W: WindowSpace, const REGIONS: usize> GuestMemory for FixedMemory<W, REGION
     }
 
     fn release(&mut self, range: GuestRange) {
-        self.reserved.retain(|reserved| *reserved != range);
+        if let Some(index) = self.reserved.iter().position(|reserved| *reserved == range) {
+            self.reserved.swap_remove(index);
+        }
     }
 
     fn map(&mut self, at: GuestAddr, frames: &[Part], mapping: Mapping) -> Result<(), FixedError> {

@@ -41,6 +41,7 @@ extern "C" fn _start() {
         other_mechanisms(&mut vm, &mut connections, &mut ports);
         interrupts(&mut vm.gic);
         crate::sel4::backend(&mut vm.gic);
+        crate::microkit::monitor(&mut vm.gic);
         crate::x86::vcpu();
         deliberate();
     }

@@ -7,6 +7,8 @@
 #[cfg(target_os = "none")]
 mod entry;
 #[cfg(target_os = "none")]
+mod microkit;
+#[cfg(target_os = "none")]
 mod sel4;
 #[cfg(target_os = "none")]
 mod stubs;

@@ -120,9 +120,9 @@ impl ArmVcpus for Opaque {
     }
 }
 
-struct Window;
+pub(crate) struct Window;
 
-struct Words([AtomicU32; 16]);
+pub(crate) struct Words([AtomicU32; 16]);
 
 impl WindowWords for Words {
     fn words(&self) -> &[AtomicU32] {

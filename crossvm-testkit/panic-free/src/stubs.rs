@@ -101,6 +101,10 @@ impl Dataport for Frames {
     fn frames(&self) -> &[u64] {
         black_box(&[1, 2, 3])
     }
+
+    fn fixed_at(&self) -> Option<GuestAddr> {
+        black_box(None)
+    }
 }
 
 pub(crate) struct Vm {
