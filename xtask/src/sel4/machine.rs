@@ -121,6 +121,8 @@ fn bochs(boot: &Boot<'_>, mut each: impl FnMut(&Line)) -> Result<Ended> {
         format!("com1: enabled=1, mode=file, dev=\"{}\"", boot.log.display()),
         "clock: sync=none, time0=946684800".to_owned(),
         "magic_break: enabled=1".to_owned(),
+        // It would open the host's sound card.
+        "speaker: enabled=0".to_owned(),
         format!("log: \"{}\"", own.display()),
     ];
     fs::write(&settings, text.join("\n") + "\n").with_context(|| format!("cannot write {}", settings.display()))?;
@@ -132,11 +134,25 @@ fn bochs(boot: &Boot<'_>, mut each: impl FnMut(&Line)) -> Result<Ended> {
     command.arg("-q").arg("-f").arg(&settings).arg("-rc").arg(&commands);
     let prompt = beside("debugger");
     let ended = child::run(command, Stdio::null(), Output::Lines, &prompt, Patience::Limit(boot.timeout), |_| Verdict::GoOn)?;
-    let console = fs::read(boot.log).with_context(|| format!("Bochs has written no console; what it says is in {}", own.display()))?;
+    let console = match fs::read(boot.log) {
+        Ok(console) => console,
+        Err(error) if ended == Ended::PoweredOff => {
+            return Err(error).with_context(|| format!("Bochs has written no console; what it says is in {}", own.display()));
+        }
+        // It was ended before it had one to write.
+        Err(_) => Vec::new(),
+    };
+    let mut finished = false;
     let mut splitter = Splitter::default();
-    splitter.feed(&console, |line| each(&Line::parse(Duration::ZERO, line)));
-    splitter.finish(|line| each(&Line::parse(Duration::ZERO, line)));
-    Ok(ended)
+    let mut take = |line: &str| {
+        let line = Line::parse(Duration::ZERO, line);
+        finished |= line.text.starts_with(END);
+        each(&line);
+    };
+    splitter.feed(&console, &mut take);
+    splitter.finish(take);
+    // Once the root task has come to its end, it is of no matter how Bochs has come to its own.
+    Ok(if finished && matches!(ended, Ended::Failed(_)) { Ended::PoweredOff } else { ended })
 }
 
 /// A disc that starts the kernel with the root task as its module.
