@@ -4,7 +4,7 @@ use crossvm_sel4::kernel::{Badge, CPtr, CapRights, KernelError, Object, Threads}
 
 use crate::{Bench, Case, Probe};
 
-pub(crate) fn cases<K: Threads, P: Probe>() -> [Case<K, P>; 24] {
+pub(crate) fn cases<K: Threads, P: Probe>() -> [Case<K, P>; 26] {
     [
         Case { name: "copy to used slot", run: copy_to_used_slot },
         Case { name: "copy from empty slot", run: copy_from_empty_slot },
@@ -27,7 +27,9 @@ pub(crate) fn cases<K: Threads, P: Probe>() -> [Case<K, P>; 24] {
         Case { name: "revoke badged", run: revoke_badged },
         Case { name: "revoke copy of badged", run: revoke_copy_of_badged },
         Case { name: "revoke first of equal badges", run: revoke_first_of_equal_badges },
+        Case { name: "revoke after first of badge has gone", run: revoke_after_first_of_badge_has_gone },
         Case { name: "revoke after original has gone", run: revoke_after_original_has_gone },
+        Case { name: "delete original of badged copies", run: delete_original_of_badged_copies },
         Case { name: "revoke untyped", run: revoke_untyped },
         Case { name: "revoke leaves others", run: revoke_leaves_others },
     ]
@@ -260,6 +262,32 @@ fn revoke_first_of_equal_badges<K: Threads, P: Probe>(b: &mut Bench<'_, K, P>) -
     there(b, "second", second);
     b.kernel.revoke(second)?;
     there(b, "first", first);
+    Ok(())
+}
+
+fn revoke_after_first_of_badge_has_gone<K: Threads, P: Probe>(b: &mut Bench<'_, K, P>) -> Done {
+    let all = b.make(Object::Notification)?;
+    let first = b.badged(all, 1)?;
+    let copy = b.copy(first, CapRights::ALL)?;
+    b.kernel.delete(first)?;
+    // It stands in front of the copy now, with the same badge, and is not what the copy was made from.
+    let second = b.badged(all, 1)?;
+    b.kernel.revoke(second)?;
+    there(b, "copy", copy);
+    Ok(())
+}
+
+fn delete_original_of_badged_copies<K: Threads, P: Probe>(b: &mut Bench<'_, K, P>) -> Done {
+    let all = b.make(Object::Notification)?;
+    let first = b.badged(all, 1)?;
+    let (copy, another) = (b.copy(first, CapRights::ALL)?, b.copy(first, CapRights::ALL)?);
+    b.kernel.delete(first)?;
+    b.kernel.revoke(copy)?;
+    there(b, "another", another);
+    b.kernel.revoke(another)?;
+    there(b, "copy", copy);
+    b.kernel.revoke(all)?;
+    there(b, "after-all", copy);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! The root task of `cargo xtask sel4 semantics`: what the kernel answers, case by case.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+#[cfg(all(target_os = "none", target_arch = "aarch64"))]
+mod heap;
 #[cfg(target_os = "none")]
 mod probe;
 #[cfg(target_os = "none")]
