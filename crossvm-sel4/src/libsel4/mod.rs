@@ -81,8 +81,8 @@ impl Libsel4 {
         raw::crossvm_yield();
     }
 
-    /// Prints a byte, if the kernel was built with printing.
-    pub fn debug_byte(&self, byte: u8) {
+    /// Prints a byte, if the kernel was built with printing. Needs no handle: a program may say why it cannot have one.
+    pub fn debug_byte(byte: u8) {
         raw::crossvm_debug_byte(u64::from(byte));
     }
 

@@ -6,13 +6,14 @@
 //!                             └◀────────┴─ receive ◀──────────┘        the guest's Backend: VSpace, PciBus, Lines, Interrupt
 //! ```
 
+mod account;
 mod failing;
+mod failures;
 mod guest;
 mod lines;
 mod sabotage;
 mod scenario;
 mod stage;
-mod trial;
 
 use sel4_vmm::println;
 use sel4_vmm::task::{self, Estate, Root};

@@ -1,4 +1,5 @@
 //! A guest: a thread that runs crossvm's bare-metal driver, and the VMM that answers it.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use core::cell::RefCell;
 use core::fmt;

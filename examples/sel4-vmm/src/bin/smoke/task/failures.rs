@@ -1,6 +1,6 @@
 //! Installs that fail, at every call to the kernel and to the allocator: afterwards everything is as before, by the kernel's own account.
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 
 use crossvm_core::device::Name;
 use crossvm_core::{Connection, CrossVm, Parts, Rights};
@@ -11,6 +11,7 @@ use heapless::Vec;
 use sel4_vmm::println;
 use sel4_vmm::task::{System, Trouble};
 
+use super::account;
 use super::failing::{Failing, Gate};
 use super::guest::{self, CONNECTIONS};
 use super::lines::{Interrupt, Lines};
@@ -28,22 +29,6 @@ const WORDS: usize = 16;
 const MOST_STEPS: u32 = 2_000;
 
 type Store<'a> = ObjectPool<Failing<'a>, WORDS, PIECES>;
-
-/// What a root task has, by the kernel's account and its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Account {
-    /// Slots of the root task's CSpace that are not empty, but for untyped memory: asked of the kernel, slot by slot.
-    pub(crate) capabilities: u64,
-    /// Untyped memory that is free, in bytes.
-    pub(crate) bytes: u64,
-}
-
-impl Account {
-    /// As it is now.
-    pub(crate) fn of(system: System<'_>) -> Self {
-        Self { capabilities: super::failing::capabilities(system.kernel(), 0..1 << 13), bytes: system.objects().borrow().free_bytes() }
-    }
-}
 
 /// What is left in the trial's own pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +61,7 @@ fn probe(kernel: Libsel4, store: &RefCell<Store<'_>>, own: core::ops::Range<u64>
         store.destroy(slot);
         store.release_slots(slot, 1);
     }
-    Left { capabilities: super::failing::capabilities(kernel, own), pages, addresses, lines }
+    Left { capabilities: account::capabilities(kernel, own), pages, addresses, lines }
 }
 
 /// Fails an install of eight connections at its first call, at its second, and so on until it succeeds.
@@ -162,11 +147,4 @@ fn end(
     let port = FrameDataport::new([Frame::new(frame, FrameKind::Small)]).map_err(|_| BAD)?;
     let end = Connection::new(name).with_emit(NotificationNotifier::new(kernel, notification)).with_event(event(index)?);
     end.with_dataport(port, Rights::ReadWrite).map_err(|_| BAD)
-}
-
-/// For [`Cell`]s that count.
-pub(super) fn increment(cell: &Cell<u32>) -> u32 {
-    let value = cell.get();
-    cell.set(value.saturating_add(1));
-    value
 }
