@@ -13,8 +13,8 @@ use super::layout::{Blob, Layout, Off};
 
 /// The environment variable that names the folder.
 const VARIABLE: &str = "SEL4_PREFIX";
-/// Where the ELF files of kernel and root task are for the loader: behind it, before every kernel.
-const FILES: Range<u64> = 0x4200_0000..0x5000_0000;
+/// Where the ELF files of kernel and root task are for the loader: behind it, before the kernel's memory.
+const FILES: u64 = 0x4200_0000;
 /// Files start at multiples of this.
 const BLOCK: u64 = 2 << 20;
 /// The processors that the kernel can be built for, as QEMU names them, and as the kernel's configuration does.
@@ -100,12 +100,20 @@ impl Installed {
 
     /// Adds the kernel and the root task to what is loaded, and tells the loader.
     pub(super) fn add_to(&self, mut layout: Layout, task: &Path) -> Result<Layout> {
-        let mut next = FILES.start;
+        let mut next = FILES;
+        if self.memory.start < FILES {
+            bail!(
+                "the seL4 in {} takes memory from {:#x} on, where the loader is; the platform's usual configuration leaves what is below \
+                 0x60000000 alone",
+                self.prefix.display(),
+                self.memory.start
+            );
+        }
         for (parameter, path) in [("kernel", self.prefix.join("bin/kernel.elf")), ("root", task.to_owned())] {
             let size = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
             let image = Image { address: next, size };
             next = (next + size).next_multiple_of(BLOCK);
-            if next > FILES.end.min(self.memory.start) && next > self.memory.start {
+            if next > self.memory.start {
                 bail!("{} is too large to be loaded below {:#x}, where the kernel goes", path.display(), self.memory.start);
             }
             layout.parameters.push_str(&format!(" crossvm.{parameter}={:#x},{:#x}", image.address, image.size));
@@ -200,6 +208,9 @@ mod tests {
         let places: Vec<_> = layout.blobs.iter().map(|blob| blob.image.address).collect();
         assert_eq!(places, [0x8000_0000, 0x8020_0000, 0x4200_0000, 0x4220_0000]);
         assert!(layout.parameters.ends_with(" crossvm.kernel=0x42000000,0x3 crossvm.root=0x42200000,0x3"), "{}", layout.parameters);
+        let mut low = kernel.clone();
+        low.memory.start = 0x4000_0000;
+        assert!(low.add_to(layout.clone(), &folder.path().join("bin/kernel.elf")).unwrap_err().to_string().contains("where the loader is"));
         // 1 GiB of the kernel's, the images, 256 MiB of the guest's, and some to spare.
         assert_eq!((layout.cpus, layout.memory_mib, layout.off), (1, 1024 + 384, Off::ByUs));
     }

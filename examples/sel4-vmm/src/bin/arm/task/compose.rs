@@ -11,7 +11,7 @@ use core::slice;
 
 use crossvm_core::EventId;
 use crossvm_manifest::{Peer, Topology};
-use crossvm_sel4::kernel::{ArmVcpus as _, CPtr, Kernel as _, Object, Threads as _};
+use crossvm_sel4::kernel::{CPtr, Kernel as _, Object, Threads as _};
 use crossvm_sel4::libsel4::{BootInfo, Libsel4, slots};
 use crossvm_sel4::objects::Objects as _;
 use crossvm_sel4::{Frame, FrameDataport, NotificationNotifier, ObjectPool, OwnSpace};
@@ -116,8 +116,8 @@ pub(super) fn compose(kernel: Libsel4, info: &BootInfo, empty: Range<u64>, host:
     let all: Vec<HostRange> = unique.into_iter().chain(rams.iter().copied()).chain(shared.iter().flatten().copied()).collect();
     memory.borrow_mut().take_memory(&all)?;
 
-    let (endpoint, kicks, list_registers) = objects_of_the_task(kernel, objects, topology)?;
-    let system: &'static System = Box::leak(Box::new(System { kernel: list_registers, machine, topology, memory, kicks, clock }));
+    let (endpoint, kicks, kernel) = objects_of_the_task(kernel, objects, topology)?;
+    let system: &'static System = Box::leak(Box::new(System { kernel, machine, topology, memory, kicks, clock }));
     let (dataports, memories) = dataports(memory, &shared)?;
     let mailboxes = Mailboxes::new(topology);
     let seats = mailboxes.seats(topology, &memories, Task(system));
@@ -223,7 +223,6 @@ fn objects_of_the_task(
     objects.create(Object::Vcpu, scratch).map_err(&none)?;
     kernel.count_list_registers(scratch).map_err(&failed)?;
     objects.destroy(scratch);
-    let _ = kernel.list_registers();
     Ok((endpoint, kicks, kernel))
 }
 

@@ -117,14 +117,20 @@ impl Runner {
             return Ok(());
         }
         let (id, cpu) = (thread.state.id, thread.cpu);
-        thread.runs = Runs::No;
+        let before = core::mem::replace(&mut thread.runs, Runs::No);
         let then = match thread.injector.serve(guest.vm.interrupts(), id, message) {
             Served::Ended(_) | Served::Private(_) | Served::Nothing => {
                 thread.state.exits.count(ExitKind::Interrupt);
                 Then::GoOn
             }
             Served::NotOurs => match stopped(message) {
-                Stopped::Wait(_) if !guest.vm.interrupts().has_pending(id) && thread.injector.in_flight() == 0 => Then::Idle,
+                Stopped::Wait(_) if !guest.vm.interrupts().has_pending(id) && thread.injector.in_flight() == 0 => {
+                    // Where it stands there already, it is counted.
+                    if before == Runs::Yes {
+                        thread.state.exits.count(ExitKind::Wait);
+                    }
+                    Then::Idle
+                }
                 Stopped::Wait(trap) | Stopped::Trap(trap) => {
                     thread.read()?;
                     let mut el1 = thread.el1();
@@ -182,8 +188,11 @@ impl Runner {
             match next {
                 Next::Enter => {
                     guest.vm.interrupts().load(thread.state.id, &mut thread.injector);
-                    if thread.runs == Runs::No {
-                        thread.resume(Runs::Yes)?;
+                    match thread.runs {
+                        Runs::No => thread.resume(Runs::Yes)?,
+                        // It does not stop at its WFI any more.
+                        Runs::Idle if thread.injector.in_flight() != 0 => thread.runs = Runs::Yes,
+                        Runs::Idle | Runs::Yes => {}
                     }
                     return Ok(None);
                 }
