@@ -18,6 +18,9 @@ fn mapping(size: FrameSize, rights: Rights) -> Mapping {
     Mapping { size, rights, memory_type: MemoryType::WriteBack }
 }
 
+/// More calls of the kernel than anything here takes.
+const MANY: usize = 1000;
+
 const RW: Mapping = Mapping { size: SMALL, rights: Rights::ReadWrite, memory_type: MemoryType::WriteBack };
 
 fn at(offset: u64) -> GuestAddr {
@@ -111,7 +114,8 @@ fn every_call_of_the_kernel_may_fail() {
         let (mut machine, frames) = machine(space);
         let before = machine.left();
         // The last page of one table, and the first four of the next.
-        for nth in 0.. {
+        for nth in 0..=MANY {
+            assert!(nth < MANY, "it fails without a fault");
             machine.kernel.faults().fail_at(Some(nth));
             let result = machine.map(at(0x1f_f000), &frames, RW);
             machine.kernel.faults().fail_at(None);
@@ -273,7 +277,7 @@ fn an_event_page_that_cannot_be_made_leaves_nothing() {
         let (mut machine, _) = machine(space);
         let before = machine.left();
         for size in [FrameSize::KIB_4, FrameSize::KIB_16, FrameSize::KIB_64] {
-            let page = (0..).find_map(|nth| {
+            let page = (0..MANY).find_map(|nth| {
                 machine.kernel.faults().fail_at(Some(nth));
                 let result = machine.create_event_page(size);
                 machine.kernel.faults().fail_at(None);
@@ -295,7 +299,8 @@ fn a_window_that_cannot_be_opened_leaves_nothing() {
         let (kernel, pool) = pool(arch);
         let root = root(&kernel, pool, Kind::Thread);
         let before = (pool.borrow().free_slots(), pool.borrow().free_bytes());
-        for nth in 0.. {
+        for nth in 0..=MANY {
+            assert!(nth < MANY, "it fails without a fault");
             kernel.faults().fail_at(Some(nth));
             let space = VSpace::<_, _, _, 4, 4>::new(kernel.clone(), pool, root, SimWindow::new(kernel.clone(), 0x1000_0000, 0x40_0000));
             kernel.faults().fail_at(None);
