@@ -87,6 +87,9 @@ impl CapRights {
     pub const WRITE: Self = Self { read: false, write: true, grant: false };
     /// Loads and stores.
     pub const READ_WRITE: Self = Self { read: true, write: true, grant: false };
+    /// What a thread has of the endpoint that its faults go to: send, with what an answer takes. It must not receive there, or it takes the
+    /// faults of all others that have the endpoint, and answers them.
+    pub const FAULTS: Self = Self { read: false, write: true, grant: true };
     /// Nothing.
     pub const NONE: Self = Self { read: false, write: false, grant: false };
 

@@ -109,6 +109,10 @@ impl<'a, P: Platform> Guest<'a, P> {
                 results([b])
             }
             Command::Odd => results([u32::from(self.platform.store_oddly(self.line(a)?.events_at, b))]),
+            Command::Listen => {
+                self.platform.listen(a);
+                results([])
+            }
             // The caller's.
             Command::Stop => results([]),
         }

@@ -54,6 +54,8 @@ pub enum Command {
     Odd = 15,
     /// Ends the guest: it does nothing from then on, and does not report.
     Stop = 16,
+    /// Arguments: slot. Receives what comes to a capability in this slot of its CSpace. Nothing where there is no CSpace.
+    Listen = 17,
 }
 
 impl Command {
@@ -77,6 +79,7 @@ impl Command {
             14 => Self::Hostile,
             15 => Self::Odd,
             16 => Self::Stop,
+            17 => Self::Listen,
             _ => return None,
         })
     }

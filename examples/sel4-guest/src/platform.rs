@@ -35,6 +35,11 @@ pub trait Platform {
     /// Goes to `address`. It does not come back, but on a platform that only pretends.
     fn jump(&self, address: u32);
 
+    /// Receives from the capability in `slot`; nothing where there are no capabilities.
+    fn listen(&self, slot: u32) {
+        let _ = slot;
+    }
+
     /// Makes one access to configuration space that no driver would make.
     fn disturb(&self, random: &mut Random);
 }

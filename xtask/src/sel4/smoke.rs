@@ -92,7 +92,7 @@ const ROUND_TRIPS: u64 = 100_000;
 const NAME: u64 = 0x6b6e_696c;
 const PATTERN: u64 = 0x5eed_0001;
 
-const EXPECTED: [Expected; 15] = [
+const EXPECTED: [Expected; 16] = [
     Expected { name: "memory", verify: memory },
     Expected { name: "install-failures", verify: install_failures },
     Expected { name: "install", verify: install },
@@ -107,6 +107,7 @@ const EXPECTED: [Expected; 15] = [
     Expected { name: "hostile-configuration", verify: hostile },
     Expected { name: "guest-to-guest", verify: pair },
     Expected { name: "ends-alone", verify: ends_alone },
+    Expected { name: "overhear", verify: overhear },
     Expected { name: "given-back", verify: given_back },
 ];
 
@@ -212,8 +213,19 @@ fn ends_alone(fields: &Fields) -> Finding {
     }
 }
 
+fn overhear(fields: &Fields) -> Finding {
+    equal(fields, &[("rounds", 1000), ("wrong", 0)])?;
+    match fields.get("reason") {
+        Some("exception") => Ok("the guest that listened where faults go ended; another made 1000 more round trips".to_owned()),
+        other => Err(format!("the guest that listened must end for that, not for {}", other.unwrap_or("nothing"))),
+    }
+}
+
 fn given_back(fields: &Fields) -> Finding {
     let (capabilities, bytes) = (number(fields, "capabilities-before")?, number(fields, "bytes-before")?);
+    if capabilities == 0 {
+        return Err("the kernel does not say what is in a slot: it was built without debugging".to_owned());
+    }
     equal(fields, &[("capabilities-after", capabilities), ("bytes-after", bytes)])?;
     match fields.get("reason") {
         Some("stray") => {

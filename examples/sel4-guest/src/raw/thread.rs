@@ -127,6 +127,10 @@ impl Platform for Thread {
         memory::jump(address as usize);
     }
 
+    fn listen(&self, slot: u32) {
+        wait(slot.into());
+    }
+
     fn disturb(&self, random: &mut Random) {
         // Any byte of configuration space that is followed by three more.
         let at = ECAM as usize + random.draw() as usize % (ECAM_LENGTH as usize - 3);

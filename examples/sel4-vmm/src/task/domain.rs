@@ -15,8 +15,8 @@ const CSPACE_BITS: u8 = 5;
 /// Bits of a capability's address.
 const ADDRESS_BITS: u8 = 64;
 /// Where in its CSpace faults find their endpoint. The program can send there as well: a message from it is not to be believed more than
-/// the program is.
-const FAULTS: u64 = 31;
+/// the program is. It cannot receive there.
+pub const FAULTS: u64 = 31;
 /// Most objects of a domain, and most copies of capabilities.
 const MOST: usize = 512;
 
@@ -50,7 +50,7 @@ impl Domain {
         domain.load(system, image)?;
         let fault_endpoint = match faults {
             Some((endpoint, badge)) => {
-                domain.give(system, endpoint, FAULTS, CapRights::ALL, badge)?;
+                domain.give(system, endpoint, FAULTS, CapRights::FAULTS, badge)?;
                 CPtr::new(FAULTS)
             }
             None => CPtr::NULL,

@@ -19,8 +19,6 @@ const PRIORITY: u8 = 100;
 /// A vCPU's CSpace has 2^this slots. What it executes as HVC reaches the kernel as a system call, so there is nothing in it but its fault
 /// endpoint.
 const CSPACE_BITS: u8 = 1;
-/// What the kernel wants of a fault endpoint. Not the right to receive: the guest would take the faults of others.
-const SEND_FAULTS: CapRights = CapRights { read: false, write: true, grant: true };
 /// The slot of the fault endpoint.
 const FAULT_ENDPOINT: CPtr = CPtr::new(1);
 /// MPIDR_EL1 of the first vCPU: RES1, affinity 0.0.0.0.
@@ -86,7 +84,7 @@ impl Thread {
         objects.create(Object::Vcpu, vcpu)?;
         objects.create(Object::CNode(CSPACE_BITS), cspace)?;
         let badge = Badge::new(FAULT_BADGE | u64::from(cpu.get()));
-        kernel.mint_into(endpoint, cspace, CSPACE_BITS, FAULT_ENDPOINT.raw(), SEND_FAULTS, badge)?;
+        kernel.mint_into(endpoint, cspace, CSPACE_BITS, FAULT_ENDPOINT.raw(), CapRights::FAULTS, badge)?;
         let guard_bits = 64 - CSPACE_BITS;
         let spaces = ThreadSpaces { cspace, guard_bits, vspace: space, fault_endpoint: FAULT_ENDPOINT, ipc_buffer: None };
         kernel.configure(tcb, spaces)?;

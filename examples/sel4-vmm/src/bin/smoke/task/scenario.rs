@@ -10,6 +10,7 @@ use heapless::Vec;
 use sel4_guest::{Command, Found, thread};
 use sel4_vmm::println;
 use sel4_vmm::task::component::Component;
+use sel4_vmm::task::domain::FAULTS;
 use sel4_vmm::task::{Shared, System, Trouble};
 
 use super::account::Account;
@@ -75,6 +76,7 @@ pub(crate) fn play(system: System<'_>) -> Result<(), Failure> {
     hostile(&mut stage, &window)?;
     pair(&mut stage, &window)?;
     alone(&mut stage, &second)?;
+    overhear(&mut stage)?;
     given_back(&mut stage)
 }
 
@@ -324,6 +326,20 @@ fn alone(stage: &mut Stage<'_>, exchange: &Shared) -> Result<(), Failure> {
     let [after, wrong, ..] = stage.command(SECOND, Command::RoundTrips, &[0, SECOND_ROUNDS])?;
     let served = exchange.exchange().served.load(Relaxed);
     println!("[vmm] check=ends-alone reason={reason} before={before} after={after} wrong={wrong} served={served}");
+    Ok(())
+}
+
+/// A third guest listens where its own faults go, and those of the others: it ends for that, and they go on.
+fn overhear(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    let number = stage.add_guest()?;
+    stage.start(number)?;
+    let slot = u32::try_from(FAULTS).unwrap_or(u32::MAX);
+    let reason = stage.last_command(number, Command::Listen, &[slot])?;
+    let [rounds, wrong, ..] = stage.command(SECOND, Command::RoundTrips, &[0, SECOND_ROUNDS])?;
+    if let Some(guest) = stage.guests.pop() {
+        guest.destroy();
+    }
+    println!("[vmm] check=overhear reason={} rounds={rounds} wrong={wrong}", reason.map_or("none", Reason::name));
     Ok(())
 }
 
