@@ -44,7 +44,7 @@ fn refused(xml: &str) -> String {
 
 #[test]
 fn the_golden_files_are_what_is_generated() {
-    for name in ["two-guests", "three-guests"] {
+    for name in ["demo", "two-guests", "three-guests"] {
         let golden = format!("tests/microkit/{name}.system");
         let made = xml(&format!("{name}.toml"));
         if std::env::var_os(BLESS).is_some() {
@@ -113,7 +113,7 @@ fn the_rules_refuse_what_the_tool_refuses() {
 /// What a program is told is where its VM, or itself, has the memory.
 #[test]
 fn what_programs_know_is_what_the_description_maps() {
-    for name in ["two-guests.toml", "three-guests.toml", "many.toml"] {
+    for name in ["demo.toml", "two-guests.toml", "three-guests.toml", "many.toml"] {
         let (source, manifest) = example(name);
         let system = manifest.microkit(&source, &Options::qemu_virt_aarch64()).unwrap();
         let text = system.xml(name).unwrap();
