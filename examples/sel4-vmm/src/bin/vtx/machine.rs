@@ -134,6 +134,8 @@ impl<'a> Machine<'a> {
     /// The guest begins anew, as after a reset.
     pub(crate) fn reset(&mut self) -> Result<(), Trouble> {
         self.connections.reset(&mut self.backends).map_err(|_| Trouble::Program("the connections cannot be reset"))?;
+        // All counters are zero and so all lines low already; messages that the last boot has not taken go with it.
+        self.backends.interrupts.reset();
         self.ports = ConfigPorts::new();
         self.vcpu = Vcpu::new(self.kernel, self.object, &self.ram.load()?)?;
         Ok(())
@@ -159,9 +161,11 @@ impl<'a> Machine<'a> {
                 Exit::PortWrite { port: machine::REPORT_PORT, width: Width::U32, value } => return Ok(Ended::Reported(value)),
                 Exit::PortWrite { port, width, value } => {
                     self.counts.ports += 1;
-                    if let Some(effect) = self.ports.write(&mut self.backends.pci, port, width, value) {
-                        let applied = self.connections.apply(&mut self.backends, effect);
-                        applied.map_err(|_| Trouble::Program("a change of the guest's configuration space cannot be applied"))?;
+                    // A mapping that the kernel refuses leaves the BAR unmapped; the next effect tries it again.
+                    if let Some(effect) = self.ports.write(&mut self.backends.pci, port, width, value)
+                        && self.connections.apply(&mut self.backends, effect).is_err()
+                    {
+                        let _ = self.connections.refresh(&mut self.backends);
                     }
                 }
                 Exit::PortRead { port, width, into } => {
@@ -171,12 +175,15 @@ impl<'a> Machine<'a> {
                 }
                 Exit::Memory { access, into } => {
                     self.counts.memory += 1;
-                    let outcome = self.connections.handle(&mut self.backends, access);
-                    match (outcome.map_err(|_| Trouble::Program("an access of the guest cannot be served"))?, into) {
-                        (Outcome::Read(value), Some(into)) => self.vcpu.answer(into, value)?,
-                        (Outcome::NotOurs, Some(into)) => self.vcpu.answer(into, nothing_there(access))?,
-                        (Outcome::Retry, _) => self.vcpu.again(),
-                        _ => {}
+                    match (self.connections.handle(&mut self.backends, access), into) {
+                        (Ok(Outcome::Read(value)), Some(into)) => self.vcpu.answer(into, value)?,
+                        (Ok(Outcome::NotOurs), Some(into)) => self.vcpu.answer(into, nothing_there(access))?,
+                        (Ok(Outcome::Retry), _) => self.vcpu.again(),
+                        // The access is done for the guest all the same; what a backend has refused is tried again.
+                        (Err(_), _) => {
+                            let _ = self.connections.refresh(&mut self.backends);
+                        }
+                        (Ok(_), _) => {}
                     }
                 }
                 Exit::Cpuid { leaf, .. } => {
