@@ -10,8 +10,8 @@ use crate::kernel::{Badge, CPtr, CapRights, Code, Kernel, KernelError};
 /// Signals the peer's notification through a capability with the badge of one event.
 ///
 /// As a [`Notifier`], by clause: signals that the peer has not taken yet coalesce, and their badges are OR-ed (1, 2); `seL4_Signal` never blocks (3); a
-/// fence comes before it (4). The capability needs the right to write. One that lacks it makes the kernel fault the caller, so give the VMM a
-/// fault handler that says so.
+/// fence comes before it (4). The capability needs the right to write. The kernel tells nobody that one lacks it, so every
+/// emit through such a capability is silently lost. [`mint`](Self::mint) gives the right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NotificationNotifier<K> {

@@ -2,7 +2,8 @@
 //!
 //! Feature `libsel4`, on targets without an operating system: there `build.rs` compiles a small shim of C functions against the headers in
 //! `$SEL4_PREFIX/libsel4/include`. It knows current kernels (x86-64, and aarch64 with hypervisor support, both without MCS) and seL4 5.0.0
-//! (x86-64). VT-x is there where the kernel has it; one that was built with `KernelX86_64VTX64BitGuests` enters guests in 64-bit mode alone.
+//! (x86-64). VT-x is there where the kernel has it; the 32-bit guests of [`x86`](crate::x86) also run on one that was built with
+//! `KernelX86_64VTX64BitGuests`.
 //!
 //! | to find | look in |
 //! | --- | --- |
