@@ -1,5 +1,6 @@
 //! An installed seL4 for arm64 guests: what its files say about the machine that it was built for.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,19 @@ use super::layout::{Blob, Layout, Off};
 const VARIABLE: &str = "SEL4_PREFIX";
 /// Where the ELF files of kernel and root task are for the loader: behind it, before the kernel's memory.
 const FILES: u64 = 0x4200_0000;
+/// The kernel's configuration, in its folder.
+const CONFIG: &str = "libsel4/include/kernel/gen_config.h";
 /// Files start at multiples of this.
 const BLOCK: u64 = 2 << 20;
 /// The processors that the kernel can be built for, as QEMU names them, and as the kernel's configuration does.
 const CPUS: [(&str, &str); 3] =
     [("cortex-a53", "CONFIG_ARM_CORTEX_A53"), ("cortex-a57", "CONFIG_ARM_CORTEX_A57"), ("cortex-a72", "CONFIG_ARM_CORTEX_A72")];
+
+/// What the configuration of a kernel for arm64 guests has, and what is to be said of one that has it not.
+const GUESTS: [(&str, &str); 2] = [
+    ("CONFIG_ARCH_AARCH64", "is not one for arm64"),
+    ("CONFIG_ARM_HYPERVISOR_SUPPORT", "has no vCPUs: build it with KernelArmHypervisorSupport on"),
+];
 
 /// A seL4 that was installed, and can run guests on QEMU's arm64 machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,13 +67,7 @@ impl Installed {
 
     /// Whether SEL4_PREFIX names something for this; where not, why not.
     pub(crate) fn offered() -> std::result::Result<(), String> {
-        match std::env::var_os(VARIABLE) {
-            None => Err(format!("{VARIABLE} is not set: it would name an installed seL4 for arm64 guests")),
-            Some(prefix) if fs::read_to_string(Path::new(&prefix).join("VERSION")).is_ok_and(|version| version.starts_with('5')) => {
-                Err(format!("{VARIABLE} names seL4 5.0.0, which is for x86-64"))
-            }
-            Some(_) => Ok(()),
-        }
+        offered(std::env::var_os(VARIABLE).as_deref())
     }
 
     fn read(prefix: &Path) -> Result<Self> {
@@ -73,18 +76,13 @@ impl Installed {
         if !kernel.is_file() {
             bail!("{VARIABLE} is {shown}, but there is no kernel bin/kernel.elf in it: name the folder that seL4 was installed to");
         }
-        let file = prefix.join("libsel4/include/kernel/gen_config.h");
+        let file = prefix.join(CONFIG);
         let config = fs::read_to_string(&file)
             .with_context(|| format!("{VARIABLE} is {shown}, which is no installed seL4 of today: cannot read {}", file.display()))?;
         let has = |option: &str| is_set(&config, option);
-        for (option, what) in [
-            ("CONFIG_ARCH_AARCH64", "is not one for arm64"),
-            ("CONFIG_ARM_HYPERVISOR_SUPPORT", "has no vCPUs: build it with KernelArmHypervisorSupport on"),
-            ("CONFIG_PLAT_QEMU_ARM_VIRT", "is for another machine than QEMU's: build it with KernelPlatform qemu-arm-virt"),
-        ] {
-            if !has(option) {
-                bail!("the seL4 in {shown} {what}");
-            }
+        for_guests(prefix, &config).map_err(anyhow::Error::msg)?;
+        if !has("CONFIG_PLAT_QEMU_ARM_VIRT") {
+            bail!("the seL4 in {shown} is for another machine than QEMU's: build it with KernelPlatform qemu-arm-virt");
         }
         if has("CONFIG_KERNEL_MCS") {
             bail!("the seL4 in {shown} schedules by budgets, which sel4-vmm does not know: build it with KernelIsMCS off");
@@ -126,6 +124,24 @@ impl Installed {
     }
 }
 
+/// Whether a value of SEL4_PREFIX is for this. A folder in which no kernel is recognised is: whoever uses it tells what is wrong with it.
+fn offered(prefix: Option<&OsStr>) -> std::result::Result<(), String> {
+    let prefix = prefix.filter(|prefix| !prefix.is_empty());
+    let prefix = Path::new(prefix.ok_or_else(|| format!("{VARIABLE} is not set: it would name an installed seL4 for arm64 guests"))?);
+    if fs::read_to_string(prefix.join("VERSION")).is_ok_and(|version| version.starts_with('5')) {
+        return Err(format!("{VARIABLE} names seL4 5.0.0, which is for x86-64"));
+    }
+    fs::read_to_string(prefix.join(CONFIG)).map_or(Ok(()), |config| for_guests(prefix, &config))
+}
+
+/// Whether a kernel of this configuration can run arm64 guests; where not, why not.
+fn for_guests(prefix: &Path, config: &str) -> std::result::Result<(), String> {
+    match GUESTS.iter().find(|(option, _)| !is_set(config, option)) {
+        Some((_, what)) => Err(format!("the seL4 in {} {what}", prefix.display())),
+        None => Ok(()),
+    }
+}
+
 /// Whether a header has the line `#define OPTION`, with or without a 1.
 fn is_set(config: &str, option: &str) -> bool {
     config.lines().any(|line| {
@@ -149,14 +165,12 @@ mod tests {
     use super::*;
     use crate::system::{System, VmSpec};
 
-    const CONFIG: &str = "#define CONFIG_ARCH_AARCH64  1\n#define CONFIG_ARM_HYPERVISOR_SUPPORT  1\n#define CONFIG_PLAT_QEMU_ARM_VIRT  1\n\
+    const KERNEL: &str = "#define CONFIG_ARCH_AARCH64  1\n#define CONFIG_ARM_HYPERVISOR_SUPPORT  1\n#define CONFIG_PLAT_QEMU_ARM_VIRT  1\n\
                           #define CONFIG_ARM_CORTEX_A57  1\n/* disabled: CONFIG_KERNEL_MCS */\n";
 
     fn installed(config: &str, memory: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (file, text) in
-            [("bin/kernel.elf", "ELF"), ("libsel4/include/kernel/gen_config.h", config), ("support/platform_gen.json", memory)]
-        {
+        for (file, text) in [("bin/kernel.elf", "ELF"), (CONFIG, config), ("support/platform_gen.json", memory)] {
             let path = folder.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -168,10 +182,10 @@ mod tests {
 
     #[test]
     fn the_kernel_s_files_say_which_machine_it_wants() {
-        let folder = installed(CONFIG, MEMORY);
+        let folder = installed(KERNEL, MEMORY);
         let kernel = Installed::read(folder.path()).unwrap();
         assert_eq!((kernel.gic, kernel.cpu.as_str(), kernel.memory), (Gic::V2, "cortex-a57", 0x6000_0000..0x8000_0000));
-        let v3 = installed(&format!("{CONFIG}#define CONFIG_ARM_GIC_V3_SUPPORT  1\n"), MEMORY);
+        let v3 = installed(&format!("{KERNEL}#define CONFIG_ARM_GIC_V3_SUPPORT  1\n"), MEMORY);
         assert_eq!(Installed::read(v3.path()).unwrap().gic, Gic::V3);
     }
 
@@ -184,19 +198,37 @@ mod tests {
             ("CONFIG_PLAT_QEMU_ARM_VIRT", "KernelPlatform qemu-arm-virt"),
             ("CONFIG_ARM_CORTEX_A57", "known are cortex-a53, cortex-a57, cortex-a72"),
         ] {
-            let error = told(&CONFIG.replace(&format!("#define {option}  1\n"), ""), MEMORY);
+            let error = told(&KERNEL.replace(&format!("#define {option}  1\n"), ""), MEMORY);
             assert!(error.contains(expected), "{error}");
         }
-        assert!(told(&format!("{CONFIG}#define CONFIG_KERNEL_MCS  1\n"), MEMORY).contains("KernelIsMCS off"));
-        assert!(told(CONFIG, "{}").contains("is not what seL4 writes"));
-        assert!(told(CONFIG, r#"{"memory": []}"#).contains("names no memory"));
+        assert!(told(&format!("{KERNEL}#define CONFIG_KERNEL_MCS  1\n"), MEMORY).contains("KernelIsMCS off"));
+        assert!(told(KERNEL, "{}").contains("is not what seL4 writes"));
+        assert!(told(KERNEL, r#"{"memory": []}"#).contains("names no memory"));
         let empty = tempfile::tempdir().unwrap();
         assert!(Installed::read(empty.path()).unwrap_err().to_string().contains("there is no kernel bin/kernel.elf"));
     }
 
     #[test]
+    fn kernels_for_other_guests_are_left_out_and_broken_ones_are_not() {
+        let without = |option: &str| {
+            let folder = installed(&KERNEL.replace(&format!("#define {option}  1\n"), ""), MEMORY);
+            offered(Some(folder.path().as_os_str()))
+        };
+        assert_eq!(without("nothing"), Ok(()));
+        assert!(without("CONFIG_ARCH_AARCH64").is_err_and(|reason| reason.contains("is not one for arm64")));
+        assert!(without("CONFIG_ARM_HYPERVISOR_SUPPORT").is_err_and(|reason| reason.contains("has no vCPUs")));
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(offered(Some(folder.path().as_os_str())), Ok(()), "a mistake must be told, not left out");
+        fs::write(folder.path().join("VERSION"), "5.0.0\n").unwrap();
+        assert!(offered(Some(folder.path().as_os_str())).is_err_and(|reason| reason.contains("5.0.0")));
+        for unset in [None, Some(OsStr::new(""))] {
+            assert!(offered(unset).is_err_and(|reason| reason.contains("is not set")));
+        }
+    }
+
+    #[test]
     fn images_lie_behind_the_kernel_s_memory_and_its_files_before() {
-        let folder = installed(CONFIG, MEMORY);
+        let folder = installed(KERNEL, MEMORY);
         let kernel = Installed::read(folder.path()).unwrap();
         let mut image = vec![0; 128];
         image[0x38..0x3c].copy_from_slice(b"ARM\x64");
