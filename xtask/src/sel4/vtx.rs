@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::kernel::Variant;
 use super::machine::Machine;
 use super::smoke;
-use super::trial::{Expected, Flags, Report, Trial};
+use super::trial::{Expected, Flags, Report, Trial, equal, number};
 use crate::trial::fields::Fields;
 use crate::trial::findings::Finding;
 use crate::workspace::Workspace;
@@ -119,10 +119,6 @@ fn repeated(first: &[u8], second: &[u8]) -> Finding {
     }
 }
 
-fn number(fields: &Fields, key: &str) -> Result<u64, String> {
-    fields.number(key).ok_or_else(|| format!("the root task does not say `{key}`"))
-}
-
 /// The guest has found all its connections where the monitor has them.
 fn enumeration(fields: &Fields) -> Finding {
     let (found, agreeing) = (number(fields, "found")?, number(fields, "agreeing")?);
@@ -155,16 +151,7 @@ fn counted(fields: &Fields, rounds: u64) -> Result<[u64; 3], String> {
         1 => return Err("1 wrong answer".to_owned()),
         wrong => return Err(format!("{wrong} wrong answers")),
     }
-    for key in ["events", "emitted", "served", "received"] {
-        let count = number(fields, key)?;
-        if count != rounds {
-            return Err(format!("{key}: {count}, not {rounds}"));
-        }
-    }
-    let dropped = number(fields, "dropped")?;
-    if dropped != 0 {
-        return Err(format!("{dropped} emits dropped"));
-    }
+    equal(fields, &[("events", rounds), ("emitted", rounds), ("served", rounds), ("received", rounds), ("dropped", 0)])?;
     let [interrupts, waits, signals] = [number(fields, "interrupts")?, number(fields, "waits")?, number(fields, "signals")?];
     if interrupts != waits {
         return Err(format!("{interrupts} interrupts went in, but {waits} came"));
@@ -184,10 +171,8 @@ fn round_trips(fields: &Fields, rounds: u64) -> Finding {
 }
 
 fn preempted(fields: &Fields) -> Finding {
-    let [_, _, signals] = counted(fields, FEWER_ROUNDS)?;
-    if signals != FEWER_ROUNDS {
-        return Err(format!("{signals} signals broke in, not {FEWER_ROUNDS}"));
-    }
+    counted(fields, FEWER_ROUNDS)?;
+    equal(fields, &[("signals", FEWER_ROUNDS)])?;
     Ok(format!("{FEWER_ROUNDS} rounds, none lost; each answer broke in before the guest went on"))
 }
 

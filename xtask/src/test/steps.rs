@@ -1,7 +1,5 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is quick and finds most comes first.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use crossvm_manifest::Profile;
 
@@ -292,8 +290,7 @@ fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
 
 /// A guest in a vCPU on seL4, then what must fail.
 fn sel4_vtx(context: &mut Context<'_>) -> Result<()> {
-    const TIMEOUT: Duration = Duration::from_secs(300);
-    let run = |sabotage| vtx::run(context.workspace, TIMEOUT, false, sabotage);
+    let run = |sabotage| vtx::run(context.workspace, sel4::trial::TIMEOUT, false, sabotage);
     let report = run(None)?;
     output::line(report.show());
     if !report.ok {
