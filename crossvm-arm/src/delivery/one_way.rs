@@ -12,6 +12,9 @@
 //! the guest sees of it: an interrupt that it disables or takes back while a register holds it still comes, once.
 //!
 //! A register is busy until the guest has ended what is in it. What is more urgent waits then, as long as all of them are.
+//!
+//! A guest that deactivates by other means than the end of interrupt, with `EOImode` = 1 (`GICC_DIR`, `ICC_DIR_EL1`) or by a write to
+//! `GICD_ICACTIVER`, may keep a register busy for ever: nobody can empty it. When all are, no more interrupts come to that vCPU. It hurts that guest alone.
 
 use crate::delivery::ListRegisters;
 use crate::delivery::queue::MOST_REGISTERS;
@@ -27,7 +30,9 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
                 continue;
             }
             registers.write(index, ListRegister::EMPTY);
-            if let Some(id) = IntId::new(register.virtual_intid()) {
+            let Some(id) = IntId::new(register.virtual_intid()) else { continue };
+            // As in `fold`: an SPI that software has deactivated meanwhile may be another vCPU's, which has not ended it.
+            if self.spi(id.word()).is_none_or(|spi| spi.held_by(vcpu) & id.bit() != 0) {
                 self.end(vcpu, id);
             }
         }

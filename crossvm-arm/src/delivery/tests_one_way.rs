@@ -1,9 +1,11 @@
 //! Registers that are not given back.
 
-use crossvm_core::Level;
+use std::vec;
+
+use crossvm_core::{Level, Width};
 
 use crate::spec::{HypervisorControl, ListRegister, MachineControl, State};
-use crate::testing::{FIRST, Gic, bit, booted, booted_v2, set_bit, set_edge, set_priority, spi};
+use crate::testing::{FIRST, Gic, SECOND, bit, booted, booted_v2, set_bit, set_edge, set_priority, spi};
 use crate::{IntId, ListRegisters};
 
 const DISABLE: u32 = 0x180;
@@ -153,10 +155,29 @@ fn what_the_guest_disables_or_deactivates_meanwhile_is_never_in_two_registers() 
 }
 
 #[test]
+fn what_was_deactivated_and_is_another_vcpus_since_is_ended_by_that_one_alone() {
+    let (mut gic, mut first, mut second) = (booted(), OneWay::new(), OneWay::new());
+    level(&mut gic, 40, Level::High);
+    gic.load(FIRST, &mut first);
+    set_bit(&mut gic, DEACTIVATE, 40);
+    gic.distributor_write(FIRST, 0x6000 + 40 * 8, Width::U64, 1);
+    gic.load(SECOND, &mut second);
+    assert_eq!((first.held(), second.held()), (vec![40], vec![40]));
+    first.end(40);
+    gic.load(FIRST, &mut first);
+    assert!(first.held().is_empty() && bit(&gic, ACTIVE, 40), "the second vCPU has not ended it");
+    level(&mut gic, 40, Level::Low);
+    second.end(40);
+    gic.load(SECOND, &mut second);
+    assert!(second.held().is_empty() && !bit(&gic, ACTIVE, 40));
+    assert_eq!((first.written, second.written), (1, 1));
+}
+
+#[test]
 fn each_sender_of_a_software_generated_interrupt_is_heard() {
     let (mut gic, mut registers) = (booted_v2(), OneWay::new());
-    for sender in [FIRST, crate::testing::SECOND, crate::testing::THIRD] {
-        gic.distributor_write(sender, 0xf00, crossvm_core::Width::U32, 1 << 16 | 5);
+    for sender in [FIRST, SECOND, crate::testing::THIRD] {
+        gic.distributor_write(sender, 0xf00, Width::U32, 1 << 16 | 5);
     }
     for ended in 1..=3 {
         gic.load(FIRST, &mut registers);

@@ -54,7 +54,8 @@ impl<K: ArmVcpus> VcpuInjector<K> {
         self.registers.iter().filter(|register| register.state() == State::Active).count()
     }
 
-    /// Why the kernel refused an interrupt since this was last asked. It was not lost: the [`Vgic`] has it, and tries again at the next load.
+    /// What the kernel refused since this was last asked, so that the VMM can complain. An injection that it refused is not lost: the [`Vgic`] has the
+    /// interrupt, and tries again at the next load. The acknowledgement of a private interrupt is not tried again.
     pub const fn take_failure(&mut self) -> Option<KernelError> {
         self.failure.take()
     }

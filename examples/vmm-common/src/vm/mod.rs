@@ -346,7 +346,7 @@ impl<P: Platform> Vm<P> {
     }
 
     /// Prints a line about this guest, if it has not caused too many.
-    fn complain(&mut self, text: fmt::Arguments<'_>) {
+    pub fn complain(&mut self, text: fmt::Arguments<'_>) {
         let name = &self.name;
         self.complaints.print(self.platform, name, "lines", format_args!("{name}: {text}"));
     }

@@ -5,7 +5,7 @@ extern crate alloc;
 use alloc::boxed::Box;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::ops::Range;
 use core::slice;
 
@@ -19,8 +19,11 @@ use vmm_common::components::Seat;
 use vmm_common::config::{self, ConfigError, Memories};
 use vmm_common::dataport::SharedMemory;
 use vmm_common::host::{FreeMemory, HostAddr, HostGic, HostRange, Machine, PhysicalMemory};
+use vmm_common::platform::Platform as _;
 use vmm_common::vm::{GuestGic, Resources, Vm};
 use vmm_common::wiring::Mailboxes;
+
+use sel4_vmm::arm::uptime::Uptime;
 
 use super::Failure;
 use super::console::{self, Clock};
@@ -43,6 +46,7 @@ pub(super) struct System {
     /// The root task's notification, with a badge for each vCPU, by the number of its CPU.
     pub(super) kicks: Vec<NotificationNotifier<Libsel4>>,
     clock: Option<(Clock, u64)>,
+    uptime: Cell<Uptime>,
 }
 
 /// The composed system.
@@ -63,9 +67,20 @@ impl System {
         number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0)
     }
 
-    /// Since the root task was started, in whole seconds: the kernel keeps its own timer to itself.
+    /// Since the root task was started: the kernel keeps the processor's counter to itself unless it was built to give it away.
     pub(super) fn uptime_ms(&self) -> u64 {
-        self.clock.map_or(0, |(clock, start)| clock.seconds().saturating_sub(start).saturating_mul(1000))
+        let seconds = self.clock.map(|(clock, start)| clock.seconds().saturating_sub(start));
+        let mut uptime = self.uptime.get();
+        let now = uptime.milliseconds(seconds);
+        self.uptime.set(uptime);
+        now
+    }
+
+    /// The root task's loop has turned once more.
+    pub(super) fn turn(&self) {
+        let mut uptime = self.uptime.get();
+        uptime.turn();
+        self.uptime.set(uptime);
     }
 }
 
@@ -117,8 +132,8 @@ pub(super) fn compose(kernel: Libsel4, info: &BootInfo, empty: Range<u64>, host:
     memory.borrow_mut().take_memory(&all)?;
 
     let (endpoint, kicks, kernel) = objects_of_the_task(kernel, objects, topology)?;
-    let system: &'static System = Box::leak(Box::new(System { kernel, machine, topology, memory, kicks, clock }));
-    let (dataports, memories) = dataports(memory, &shared)?;
+    let system: &'static System = Box::leak(Box::new(System { kernel, machine, topology, memory, kicks, clock, uptime: Cell::default() }));
+    let (dataports, memories) = dataports(system, &shared)?;
     let mailboxes = Mailboxes::new(topology);
     let seats = mailboxes.seats(topology, &memories, Task(system));
     let mut guests = Vec::new();
@@ -181,16 +196,18 @@ fn allocate(topology: &Topology, free: &mut FreeMemory) -> Result<(Vec<HostRange
 type Dataports = Vec<Vec<FrameDataport<&'static [Frame]>>>;
 
 /// The dataports of each connection, and their memory for components.
-fn dataports(memory: &RefCell<Memory>, shared: &[Vec<HostRange>]) -> Result<(Dataports, Vec<Memories>), Failure> {
+fn dataports(system: &'static System, shared: &[Vec<HostRange>]) -> Result<(Dataports, Vec<Memories>), Failure> {
     let (mut dataports, mut memories) = (Vec::new(), Vec::new());
     for ranges in shared {
         let (mut of_connection, mut memory_of) = (Vec::new(), Memories::new());
         for range in ranges {
-            let frames: &'static [Frame] = memory.borrow().run(*range)?.dataport_frames().leak();
+            let frames: &'static [Frame] = system.memory.borrow().run(*range)?.dataport_frames().leak();
             of_connection.push(FrameDataport::new(frames).map_err(|error| Failure::Other(error.to_string()))?);
             // SAFETY: RAM that was free and is the dataport's from now on, mapped for the root task.
             let whole: &'static PhysicalMemory = Box::leak(Box::new(unsafe { PhysicalMemory::new(*range) }));
             whole.clear();
+            // A guest may map it past the caches: nothing of what was written here may be written back later.
+            Task(system).clean_and_invalidate(*range);
             // A connection has no more dataports than this holds.
             let _ = memory_of.push(whole);
         }

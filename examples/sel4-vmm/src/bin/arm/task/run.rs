@@ -68,6 +68,7 @@ impl Runner {
     /// Waits for something to happen, and serves it.
     fn turn(&mut self) {
         let received = self.composed.system.kernel.receive(self.composed.endpoint);
+        self.composed.system.turn();
         let badge = received.badge.value();
         if badge & FAULT_BADGE == 0 {
             return self.kicked(received.badge);
@@ -188,6 +189,9 @@ impl Runner {
             match next {
                 Next::Enter => {
                     guest.vm.interrupts().load(thread.state.id, &mut thread.injector);
+                    if let Some(error) = thread.injector.take_failure() {
+                        guest.vm.complain(format_args!("the kernel refuses an interrupt of vCPU {}: {error}", thread.state.id));
+                    }
                     match thread.runs {
                         Runs::No => thread.resume(Runs::Yes)?,
                         // It does not stop at its WFI any more.

@@ -1,8 +1,9 @@
 //! A guest's physical address space: crossvm-sel4's, with RAM and devices added.
 
 use core::cell::RefCell;
+use core::sync::atomic::AtomicU32;
 
-use crossvm_core::{ErrorType, FrameSize, GuestAddr, GuestMemory, GuestRange, Mapping};
+use crossvm_core::{ErrorType, EventPage, FrameSize, GuestAddr, GuestMemory, GuestRange, Mapping};
 use crossvm_sel4::kernel::{Attributes, CPtr, CapRights, Kernel as _, Space};
 use crossvm_sel4::libsel4::Libsel4;
 use crossvm_sel4::objects::Objects as _;
@@ -18,6 +19,33 @@ use super::memory::Memory;
 
 /// Most regions that are not free.
 const REGIONS: usize = 12;
+
+/// An event page whose stores are cleaned: the guest may read past the caches (Linux maps a sysfs resource as Device memory).
+#[derive(Debug)]
+pub(super) struct CleanedPage {
+    page: SharedPage<<OwnSpace as WindowSpace>::Words>,
+    kernel: Libsel4,
+}
+
+impl EventPage for CleanedPage {
+    type Frame = Frame;
+
+    fn frame(&self) -> &Frame {
+        self.page.frame()
+    }
+
+    fn words(&self) -> &[AtomicU32] {
+        self.page.words()
+    }
+
+    fn published(&self, word: usize) {
+        let bytes = FrameSize::KIB_4.bytes();
+        // Its frames are small ones, one behind the other.
+        let part = (word as u64).wrapping_mul(4).wrapping_div(bytes);
+        // The memory is the kernel's own until it is made a frame, so it can be cleaned.
+        let _ = self.kernel.clean_frame(self.frame().capability().offset(part), bytes);
+    }
+}
 
 /// A guest's address space on seL4.
 #[derive(Debug)]
@@ -100,7 +128,7 @@ impl GuestSpace for GuestPhysical {
 
 impl GuestMemory for GuestPhysical {
     type Frame = Frame;
-    type EventPage = SharedPage<<OwnSpace as WindowSpace>::Words>;
+    type EventPage = CleanedPage;
 
     fn reserve(&mut self, range: GuestRange) -> Result<(), SpaceError> {
         self.add(range, GuestRegion::Window)?;
@@ -125,10 +153,11 @@ impl GuestMemory for GuestPhysical {
     }
 
     fn create_event_page(&mut self, size: FrameSize) -> Result<Self::EventPage, SpaceError> {
-        self.connections.create_event_page(size)
+        let page = self.connections.create_event_page(size)?;
+        Ok(CleanedPage { page, kernel: self.kernel })
     }
 
     fn destroy_event_page(&mut self, page: Self::EventPage) {
-        self.connections.destroy_event_page(page);
+        self.connections.destroy_event_page(page.page);
     }
 }
