@@ -1,6 +1,6 @@
 //! Virtual CPUs.
 
-use super::{CPtr, Kernel, KernelError, MESSAGE_WORDS};
+use super::{CPtr, KernelError, MESSAGE_WORDS};
 
 /// An interrupt for a list register (`seL4_ARM_VCPU_InjectIRQ`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub struct VirtualInterrupt {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VcpuRegister(pub u64);
 
-/// The system calls of vCPUs in seL4's Arm hypervisor configuration. Whoever has them need not be a [`Kernel`]: a program of Microkit has no others.
+/// The system calls of vCPUs in seL4's Arm hypervisor configuration. Whoever has them need not be a [`Kernel`](super::Kernel): a program of Microkit has no others.
 ///
 /// # Contract
 ///
@@ -77,7 +77,7 @@ pub enum Entered {
 }
 
 /// The system calls of vCPUs in seL4's VT-x configuration. A vCPU belongs to a thread, which enters it.
-pub trait X86Vcpus: Kernel {
+pub trait X86Vcpus {
     /// Gives a vCPU to a thread (`seL4_X86_VCPU_SetTCB`).
     ///
     /// # Errors

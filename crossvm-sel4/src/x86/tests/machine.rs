@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use crossvm_core::GuestAddr;
 
-use crate::kernel::{Attributes, Badge, CPtr, CapRights, Code, Entered, Kernel, KernelError, Message, Object, Received, Space, X86Vcpus};
+use crate::kernel::{Badge, CPtr, Code, Entered, KernelError, X86Vcpus};
 use crate::x86::paging::GuestRam;
 use crate::x86::spec::{EntryInterruption, Field, Flags, Interruptibility, InterruptionKind, PrimaryControls};
 use crate::x86::{Start, Vcpu};
@@ -190,12 +190,13 @@ impl GuestRam for Ram {
 }
 
 impl X86Vcpus for Machine {
+    /// The vCPU has its thread, and its memory, from the beginning.
     fn set_tcb(&self, _: CPtr, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
+        Err(Code::IllegalOperation.into())
     }
 
     fn set_ept_root(&self, _: CPtr, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
+        Err(Code::IllegalOperation.into())
     }
 
     fn enter(&self, ip: u64, controls: u64, entry_interruption: u64) -> Entered {
@@ -221,80 +222,5 @@ impl X86Vcpus for Machine {
         assert_eq!(vcpu, VCPU);
         self.0.borrow_mut().registers = registers.to_vec();
         Ok(())
-    }
-}
-
-/// A vCPU asks for none of these.
-impl Kernel for Machine {
-    fn signal(&self, _: CPtr) {
-        unimplemented!()
-    }
-
-    fn wait(&self, _: CPtr) -> Badge {
-        unimplemented!()
-    }
-
-    fn poll(&self, _: CPtr) -> Badge {
-        unimplemented!()
-    }
-
-    fn copy(&self, _: CPtr, _: CPtr, _: CapRights) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn mint(&self, _: CPtr, _: CPtr, _: CapRights, _: Badge) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn delete(&self, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn revoke(&self, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn retype(&self, _: CPtr, _: Object, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn object_bits(&self, _: Object) -> u8 {
-        unimplemented!()
-    }
-
-    fn map_frame(&self, _: CPtr, _: Space, _: u64, _: CapRights, _: Attributes) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn unmap_frame(&self, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn frame_address(&self, _: CPtr) -> Result<u64, KernelError> {
-        unimplemented!()
-    }
-
-    fn map_table(&self, _: CPtr, _: u8, _: Space, _: u64) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn unmap_table(&self, _: CPtr, _: u8, _: Space) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn assign_asid(&self, _: CPtr, _: CPtr) -> Result<(), KernelError> {
-        unimplemented!()
-    }
-
-    fn receive(&self, _: CPtr) -> Received {
-        unimplemented!()
-    }
-
-    fn try_receive(&self, _: CPtr) -> Option<Received> {
-        unimplemented!()
-    }
-
-    fn reply(&self, _: &Message) {
-        unimplemented!()
     }
 }
