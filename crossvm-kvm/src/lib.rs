@@ -1,0 +1,1 @@
+//! The traits of `crossvm-core` on KVM.
