@@ -11,7 +11,10 @@ use crossvm_core::{GuestAddr, Message, Width};
 
 use crate::lanes::{self, Lanes};
 use crate::spec::message::{self, FrameType, MessageData};
-use crate::{Error, IntId, SpiRange, Version, Vgic, bank};
+use crate::{Error, IntId, Spi, SpiRange, Version, Vgic, bank};
+
+/// What a store must cover of [`message::SETSPI`] or [`message::CLRSPI`] to count: 16 bits or more (IHI 0069 §12.9).
+const SETSPI_BITS: u32 = 0xffff;
 
 /// Which SPIs are for messages, and where messages arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,41 @@ impl Messages {
     #[must_use]
     pub const fn spis(self) -> SpiRange {
         self.spis
+    }
+
+    /// The guest reads `width` at `offset` of a `GICv2m` frame with these SPIs. With this and its siblings, a VMM emulates the frame alone where the
+    /// interrupt controller is not its own but its kernel's, which takes edges.
+    #[must_use]
+    pub fn frame_read(self, offset: u32, width: Width) -> u64 {
+        lanes::read(offset, width, |at| match at {
+            message::TYPER => frame_type(self.spis).into_bits(),
+            message::IIDR => message::IIDR_VALUE,
+            _ => 0,
+        })
+    }
+
+    /// The guest writes `value` of `width` at `offset` of a `GICv2m` frame with these SPIs. Gives the SPI that gets an edge, if one does.
+    #[must_use]
+    pub fn frame_write(self, offset: u32, width: Width, value: u64) -> Option<Spi> {
+        let mut spi = None;
+        lanes::write(offset, width, value, |at, lanes| {
+            if at == message::SETSPI && lanes.covers(SETSPI_BITS) {
+                spi = self.spi(MessageData::from_bits(lanes.ones()));
+            }
+        });
+        spi
+    }
+
+    /// A device sends `message` to a `GICv2m` frame with these SPIs. Gives the SPI that gets an edge; `None` for a message that means none, which is dropped.
+    #[must_use]
+    pub fn frame_receive(self, message: Message) -> Option<Spi> {
+        let offset = GuestAddr::new(message.address).offset_from(self.frame)?;
+        if offset == u64::from(message::SETSPI) { self.spi(MessageData::from_bits(message.data)) } else { None }
+    }
+
+    /// The SPI that `data` names, where it is for messages.
+    fn spi(self, data: MessageData) -> Option<Spi> {
+        Spi::new(data.intid().into()).filter(|spi| self.spis.contains(*spi))
     }
 
     /// Whether `id` is for messages.
@@ -79,7 +117,11 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
         let offset = self.messages.and_then(|messages| GuestAddr::new(message.address).offset_from(messages.frame));
         let data = MessageData::from_bits(message.data);
         match offset.and_then(|offset| u32::try_from(offset).ok()) {
-            Some(message::SETSPI) => self.set_spi(data),
+            Some(message::SETSPI) => {
+                if let Some(spi) = self.message_spi(data) {
+                    self.set_spi(spi);
+                }
+            }
             Some(message::CLRSPI) if self.version == Version::V3 => self.clear_spi(data),
             _ => {}
         }
@@ -88,43 +130,41 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     /// The guest reads `width` at `offset` of the `GICv2m` frame. Without messages and in version 3 there is none: reads as zero.
     #[must_use]
     pub fn message_frame_read(&self, offset: u32, width: Width) -> u64 {
-        let Some(messages) = self.messages.filter(|_| self.version == Version::V2) else { return 0 };
-        lanes::read(offset, width, |at| match at {
-            message::TYPER => frame_type(messages.spis).into_bits(),
-            message::IIDR => message::IIDR_VALUE,
-            _ => 0,
-        })
+        self.message_frame().map_or(0, |messages| messages.frame_read(offset, width))
     }
 
     /// The guest writes `value` of `width` at `offset` of the `GICv2m` frame. Without messages and in version 3 there is none: ignored.
     pub fn message_frame_write(&mut self, offset: u32, width: Width, value: u64) {
-        if self.version == Version::V2 {
-            lanes::write(offset, width, value, |at, lanes| {
-                if at == message::SETSPI {
-                    self.write_setspi(lanes);
-                }
-            });
+        if let Some(spi) = self.message_frame().and_then(|messages| messages.frame_write(offset, width, value)) {
+            self.set_spi(spi);
         }
     }
 
-    /// A store to `MSI_SETSPI_NS` or `GICD_SETSPI_NSR`: 16 bits or more (IHI 0069 §12.9).
+    /// That of version 2.
+    fn message_frame(&self) -> Option<Messages> {
+        self.messages.filter(|_| self.version == Version::V2)
+    }
+
+    /// A store to `GICD_SETSPI_NSR`.
     pub(crate) fn write_setspi(&mut self, lanes: Lanes) {
-        if lanes.covers(0xffff) {
-            self.set_spi(MessageData::from_bits(lanes.ones()));
+        if lanes.covers(SETSPI_BITS)
+            && let Some(spi) = self.message_spi(MessageData::from_bits(lanes.ones()))
+        {
+            self.set_spi(spi);
         }
     }
 
     /// A store to `GICD_CLRSPI_NSR`.
     pub(crate) fn write_clrspi(&mut self, lanes: Lanes) {
-        if lanes.covers(0xffff) {
+        if lanes.covers(SETSPI_BITS) {
             self.clear_spi(MessageData::from_bits(lanes.ones()));
         }
     }
 
     /// Version 3: an edge is latched, a level stays until [`clear_spi`](Self::clear_spi). Version 2: the frame gives an edge, and a level-sensitive
     /// SPI does not see it.
-    fn set_spi(&mut self, data: MessageData) {
-        let Some(id) = self.message_id(data) else { return };
+    fn set_spi(&mut self, spi: Spi) {
+        let id = IntId::from(spi);
         let version = self.version;
         let Ok(bank) = self.bank_of_spi(id) else { return };
         let edge = bank.edge & id.bit();
@@ -137,15 +177,15 @@ impl<const VCPUS: usize, const SPI_WORDS: usize> Vgic<VCPUS, SPI_WORDS> {
     }
 
     fn clear_spi(&mut self, data: MessageData) {
-        let Some(id) = self.message_id(data) else { return };
+        let Some(id) = self.message_spi(data).map(IntId::from) else { return };
         let Ok(bank) = self.bank_of_spi(id) else { return };
         let edge = bank.edge & id.bit();
         let changed = bank.lower(id.bit()) | bank.unpend(edge);
         self.changed_shared(id.word(), changed, None);
     }
 
-    fn message_id(&self, data: MessageData) -> Option<IntId> {
-        IntId::new(data.intid().into()).filter(|id| self.messages.is_some_and(|messages| messages.has(*id)))
+    fn message_spi(&self, data: MessageData) -> Option<Spi> {
+        self.messages.and_then(|messages| messages.spi(data))
     }
 }
 
@@ -161,7 +201,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{FIRST, bit, booted, booted_v2, set_bit, set_edge, spi};
-    use crate::{PhysicalIntId, Spi, VcpuSet};
+    use crate::{PhysicalIntId, VcpuSet};
 
     const FRAME: GuestAddr = GuestAddr::new(0x0802_0000);
     const DOORBELL: u64 = 0x0802_0040;
@@ -226,6 +266,32 @@ mod tests {
         // It is not in the distributor, and there is none without messages.
         gic.distributor_write(FIRST, 0x40, Width::U32, 62);
         assert_eq!((pending(&gic), booted_v2().message_frame_read(8, Width::U32)), (std::vec![61, 69], 0));
+    }
+
+    /// A frame for itself gives what the frame of a whole controller gives, for every store and message.
+    #[test]
+    fn a_frame_alone_answers_as_that_of_a_controller() {
+        let frame = Messages::new(FRAME, SpiRange::new(spi(60), 10).unwrap());
+        let gic = with_messages(booted_v2());
+        for width in Width::ALL {
+            for offset in (0..0x60).chain(0xfc0..0xfd4) {
+                assert_eq!(frame.frame_read(offset, width), gic.message_frame_read(offset, width), "{width:?} at {offset:#x}");
+                for value in [59, 60, 69, 70, 61 << 32, 61 << 32 | 62, 61 << 8] {
+                    let mut gic = gic.clone();
+                    gic.message_frame_write(offset, width, value);
+                    let edge: std::vec::Vec<_> = frame.frame_write(offset, width, value).iter().map(|spi| spi.number()).collect();
+                    assert_eq!(edge, pending(&gic), "{width:?} of {value:#x} at {offset:#x}");
+                }
+            }
+        }
+        for (address, data) in
+            [(DOORBELL, 63), (DOORBELL, 59), (DOORBELL, 63 + 1024), (CLEAR, 63), (DOORBELL - 1, 63), (0, 63), (u64::MAX, 63)]
+        {
+            let mut gic = gic.clone();
+            send(&mut gic, address, data);
+            let edge: std::vec::Vec<_> = frame.frame_receive(Message { address, data }).iter().map(|spi| spi.number()).collect();
+            assert_eq!(edge, pending(&gic), "{data} to {address:#x}");
+        }
     }
 
     #[test]

@@ -25,6 +25,26 @@ const LEVEL_HIGH: u32 = 4;
 /// Frequency of the serial port's clock in Hz; nobody measures it.
 const UART_CLOCK: u32 = 24_000_000;
 
+/// The interrupt controller, as the tree describes it, and where messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controller {
+    /// GICv2. Messages go to a `GICv2m` frame.
+    V2,
+    /// GICv3, whose distributor takes messages.
+    V3,
+    /// GICv3 whose distributor takes no messages, as KVM's. They go to a `GICv2m` frame, which guests accept where there is no ITS.
+    V3WithFrame,
+}
+
+impl From<Version> for Controller {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V2 => Self::V2,
+            Version::V3 => Self::V3,
+        }
+    }
+}
+
 /// What differs from guest to guest.
 #[derive(Debug)]
 pub struct Description<'a, const F: usize> {
@@ -38,8 +58,8 @@ pub struct Description<'a, const F: usize> {
     pub initrd: Option<GuestRange>,
     /// Random bytes, different at each boot; `None` where the VMM has none.
     pub seed: Option<&'a [u8; SEED_BYTES]>,
-    /// Version of the interrupt controller.
-    pub gic: Version,
+    /// The interrupt controller.
+    pub gic: Controller,
     /// The bus with its connections.
     pub bus: &'a PciBus<F>,
 }
@@ -63,10 +83,10 @@ pub fn device_tree<const F: usize>(guest: &Description<'_, F>) -> Result<Vec<u8>
     timer(&mut fdt)?;
     interrupt_controller(&mut fdt, guest.gic)?;
     serial_port(&mut fdt)?;
-    // The node of a GICv2 has a frame below it, and so addresses of its own.
+    // A controller with a frame below it has addresses of its own.
     let (address_cells, messages) = match guest.gic {
-        Version::V2 => (2, MESSAGE_FRAME_PHANDLE),
-        Version::V3 => (0, GIC_PHANDLE),
+        Controller::V2 | Controller::V3WithFrame => (2, MESSAGE_FRAME_PHANDLE),
+        Controller::V3 => (0, GIC_PHANDLE),
     };
     let parent = InterruptParent { phandle: GIC_PHANDLE, address_cells, specifier };
     bridge_node(&mut fdt, guest.bus, map::ECAM, parent, Some(MessageController { phandle: messages }))?;
@@ -134,22 +154,24 @@ fn timer(fdt: &mut FdtWriter) -> Result<(), Error> {
     fdt.end_node(node)
 }
 
-fn interrupt_controller(fdt: &mut FdtWriter, version: Version) -> Result<(), Error> {
+fn interrupt_controller(fdt: &mut FdtWriter, controller: Controller) -> Result<(), Error> {
     let node = fdt.begin_node(&format!("intc@{:x}", map::DISTRIBUTOR.start()))?;
     fdt.property_null("interrupt-controller")?;
     fdt.property_u32("#interrupt-cells", 3)?;
     fdt.property_phandle(GIC_PHANDLE)?;
-    let frames = |frames: [GuestRange; 2]| frames.iter().flat_map(|range| [range.start().get(), range.size()]).collect::<Vec<_>>();
-    match version {
-        Version::V3 => {
-            fdt.property_string("compatible", "arm,gic-v3")?;
-            fdt.property_array_u64("reg", &frames([map::DISTRIBUTOR, map::REDISTRIBUTORS]))?;
+    let (binding, second) = match controller {
+        Controller::V2 => ("arm,cortex-a15-gic", map::CPU_INTERFACE),
+        Controller::V3 | Controller::V3WithFrame => ("arm,gic-v3", map::REDISTRIBUTORS),
+    };
+    fdt.property_string("compatible", binding)?;
+    let frames: Vec<u64> = [map::DISTRIBUTOR, second].iter().flat_map(|range| [range.start().get(), range.size()]).collect();
+    fdt.property_array_u64("reg", &frames)?;
+    match controller {
+        Controller::V3 => {
             fdt.property_null("msi-controller")?;
             fdt.property_array_u32("mbi-ranges", &[map::FIRST_MESSAGE_IRQ, map::MESSAGE_IRQS.into()])?;
         }
-        Version::V2 => {
-            fdt.property_string("compatible", "arm,cortex-a15-gic")?;
-            fdt.property_array_u64("reg", &frames([map::DISTRIBUTOR, map::CPU_INTERFACE]))?;
+        Controller::V2 | Controller::V3WithFrame => {
             fdt.property_u32("#address-cells", 2)?;
             fdt.property_u32("#size-cells", 2)?;
             fdt.property_null("ranges")?;
@@ -205,7 +227,7 @@ mod tests {
         let bus: PciBus<4> = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
         let seed = [9; SEED_BYTES];
         let initrd = GuestRange::new(GuestAddr::new(0x4f00_0000), 0x1_2345);
-        let gic = Version::V3;
+        let gic = Controller::V3;
         let guest = Description { vcpus: 3, gic, ram: 256 << 20, command_line: "crossvm.vm=a quiet", initrd, seed: Some(&seed), bus: &bus };
         let bytes = device_tree(&guest).unwrap();
         let tree = fdt::Fdt::new(&bytes).unwrap();
@@ -227,19 +249,24 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_finds_its_gicv2_and_where_messages_go() {
+    fn a_kernel_finds_its_frame_for_messages() {
         let bus: PciBus<4> = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
-        let guest = Description { vcpus: 1, gic: Version::V2, ram: 64 << 20, command_line: "", initrd: None, seed: None, bus: &bus };
-        let bytes = device_tree(&guest).unwrap();
-        let tree = fdt::Fdt::new(&bytes).unwrap();
-        let gic = tree.find_node("/intc@8000000").unwrap();
-        assert_eq!(gic.compatible().unwrap().first(), "arm,cortex-a15-gic");
-        let frames: Vec<_> = gic.reg().unwrap().map(|region| region.starting_address as u64).collect();
-        assert_eq!(frames, [0x0800_0000, 0x0801_0000]);
-        let frame = tree.find_node("/intc@8000000/v2m@8020000").unwrap();
-        assert_eq!(frame.property("arm,msi-base-spi").unwrap().as_usize(), Some(96));
-        let phandle = frame.property("phandle").unwrap().value;
-        let messages = tree.find_node("/pcie@3f000000").unwrap().property("msi-map").unwrap().value;
-        assert_eq!(&messages[4..8], phandle);
+        for (gic, binding, second) in
+            [(Controller::V2, "arm,cortex-a15-gic", 0x0801_0000), (Controller::V3WithFrame, "arm,gic-v3", 0x080a_0000)]
+        {
+            let guest = Description { vcpus: 1, gic, ram: 64 << 20, command_line: "", initrd: None, seed: None, bus: &bus };
+            let bytes = device_tree(&guest).unwrap();
+            let tree = fdt::Fdt::new(&bytes).unwrap();
+            let gic = tree.find_node("/intc@8000000").unwrap();
+            assert_eq!(gic.compatible().unwrap().first(), binding);
+            assert!(gic.property("mbi-ranges").is_none() && gic.property("msi-controller").is_none());
+            let frames: Vec<_> = gic.reg().unwrap().map(|region| region.starting_address as u64).collect();
+            assert_eq!(frames, [0x0800_0000, second]);
+            let frame = tree.find_node("/intc@8000000/v2m@8020000").unwrap();
+            assert_eq!(frame.property("arm,msi-base-spi").unwrap().as_usize(), Some(96));
+            let phandle = frame.property("phandle").unwrap().value;
+            let messages = tree.find_node("/pcie@3f000000").unwrap().property("msi-map").unwrap().value;
+            assert_eq!(&messages[4..8], phandle);
+        }
     }
 }

@@ -132,22 +132,34 @@ pub fn place(kernel: &[u8], initrd: u64, ram: u64) -> Result<Placement, LoadErro
 /// # Errors
 /// [`LoadError::TooLarge`] where a piece does not fit.
 pub fn load(memory: &mut PhysicalMemory, placement: &Placement, kernel: &[u8], initrd: &[u8], tree: &[u8]) -> Result<Loaded, LoadError> {
-    let too_large = LoadError::TooLarge { ram: memory.range().size() };
-    let mut copy = |at: GuestAddr, bytes: &[u8]| {
-        let offset = at.offset_from(RAM_BASE).ok_or(too_large)?;
-        memory.copy_from(offset, bytes).map_err(|_| too_large)
-    };
+    let ram = memory.range().size();
+    load_with(placement, kernel, initrd, tree, ram, |at, bytes| memory.copy_from(at.offset_from(RAM_BASE)?, bytes).ok())
+}
+
+/// The same where the guest's RAM, of `ram` bytes, is something else than [`PhysicalMemory`]: `copy` puts bytes at an address, and gives `None` where they do not fit.
+///
+/// # Errors
+/// [`LoadError::TooLarge`] where a piece does not fit.
+pub fn load_with(
+    placement: &Placement,
+    kernel: &[u8],
+    initrd: &[u8],
+    tree: &[u8],
+    ram: u64,
+    mut copy: impl FnMut(GuestAddr, &[u8]) -> Option<()>,
+) -> Result<Loaded, LoadError> {
+    let too_large = LoadError::TooLarge { ram };
     for piece in Program::parse(kernel).map_err(LoadError::Image)?.pieces() {
         let (at, bytes) = piece.ok_or(LoadError::Image(ImageError::BadElf))?;
-        copy(at, bytes)?;
+        copy(at, bytes).ok_or(too_large)?;
     }
     if let Some(range) = placement.initrd {
-        copy(range.start(), initrd)?;
+        copy(range.start(), initrd).ok_or(too_large)?;
     }
     if u64::try_from(tree.len()).map_err(|_| too_large)? > placement.tree.size() {
         return Err(too_large);
     }
-    copy(placement.tree.start(), tree)?;
+    copy(placement.tree.start(), tree).ok_or(too_large)?;
     Ok(Loaded { entry: placement.entry, argument: placement.tree.start() })
 }
 

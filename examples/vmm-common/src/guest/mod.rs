@@ -5,6 +5,6 @@ mod loader;
 mod program;
 mod seed;
 
-pub use self::fdt::{Description, device_tree};
-pub use loader::{ImageError, LoadError, Loaded, Placement, load, place};
+pub use self::fdt::{Controller, Description, device_tree};
+pub use loader::{ImageError, LoadError, Loaded, Placement, load, load_with, place};
 pub use seed::{SEED_BYTES, derive_seed};

@@ -100,7 +100,7 @@ impl<P: Platform> Vm<P> {
             command_line: images.command_line,
             initrd: placement.initrd,
             seed: images.seed.as_ref(),
-            gic: self.backend.interrupts.version(),
+            gic: self.backend.interrupts.version().into(),
             bus: &self.backend.pci,
         };
         let tree = guest::device_tree(&description).map_err(ComposeError::Tree)?;
