@@ -48,6 +48,7 @@ mod render;
 mod source;
 mod syntax;
 mod table;
+mod topology;
 mod vm;
 mod wiring;
 mod words;
@@ -64,6 +65,7 @@ pub use objection::{Objection, Place};
 pub use platform::{El2, GicVersion, Platforms};
 pub use render::Style;
 pub use source::{Position, Source};
+pub use topology::Images;
 pub use vm::{Debian, Initrd, Kernel, Vm};
 
 use crate::{ComponentKind, MAX_CONNECTIONS};

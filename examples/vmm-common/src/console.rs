@@ -165,6 +165,16 @@ impl<S: Sink> Console<S> {
         Self { sink, open: None }
     }
 
+    /// Where the characters go to.
+    pub const fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Where the characters go to.
+    pub const fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
     /// Writes `text` of `writer`, with `[name] ` before each line that it begins. Another writer's open line is ended first.
     pub fn write(&mut self, writer: Writer, name: &str, text: &[u8]) {
         if self.open.is_some_and(|open| open != writer) {

@@ -42,6 +42,35 @@ pub trait Platform: Copy + Debug + Send {
     fn uptime_ms(&self) -> u64;
 }
 
+/// The caches, as far as native components need them: guests may have memory mapped past them.
+pub trait Caches: Copy {
+    /// Writes a range back from the caches.
+    fn clean(&self, range: HostRange);
+
+    /// Writes a range back from the caches and drops it from them.
+    fn clean_and_invalidate(&self, range: HostRange);
+}
+
+impl<P: Platform> Caches for P {
+    fn clean(&self, range: HostRange) {
+        Platform::clean(self, range);
+    }
+
+    fn clean_and_invalidate(&self, range: HostRange) {
+        Platform::clean_and_invalidate(self, range);
+    }
+}
+
+/// Caches that need no care: where the hypervisor below sees to it that all who map memory agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coherent;
+
+impl Caches for Coherent {
+    fn clean(&self, _range: HostRange) {}
+
+    fn clean_and_invalidate(&self, _range: HostRange) {}
+}
+
 /// Something to print.
 #[derive(Debug, Clone, Copy)]
 pub enum Text<'a> {

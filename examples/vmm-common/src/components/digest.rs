@@ -7,7 +7,7 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use super::memory::write_first;
 use crate::config::Memories;
 use crate::host::PhysicalMemory;
-use crate::platform::Platform;
+use crate::platform::Caches;
 
 /// Sixteen bytes at a time.
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
@@ -16,10 +16,10 @@ static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 const STEP: usize = 64;
 
 /// On each event writes the CRC-32 of the whole first dataport to the start of the second.
-pub(super) fn work<P: Platform>(dataports: &Memories, _received: u64, platform: P) {
+pub(super) fn work<C: Caches>(dataports: &Memories, _received: u64, caches: C) {
     if let [from, to, ..] = dataports.as_slice() {
-        platform.clean_and_invalidate(from.range());
-        write_first(to, sum(from), platform);
+        caches.clean_and_invalidate(from.range());
+        write_first(to, sum(from), caches);
     }
 }
 

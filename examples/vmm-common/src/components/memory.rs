@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::host::{HostRange, PhysicalMemory};
-use crate::platform::Platform;
+use crate::platform::Caches;
 
 /// `length` bytes of `range` from `start` on; `None` where it has none there.
 pub(super) fn part(range: HostRange, start: usize, length: usize) -> Option<HostRange> {
@@ -13,10 +13,10 @@ pub(super) fn part(range: HostRange, start: usize, length: usize) -> Option<Host
 }
 
 /// Writes `value`, little endian, to the start of `memory`.
-pub(super) fn write_first<P: Platform>(memory: &PhysicalMemory, value: u32, platform: P) {
+pub(super) fn write_first<C: Caches>(memory: &PhysicalMemory, value: u32, caches: C) {
     let (Some(word), Some(range)) = (memory.words().first(), part(memory.range(), 0, size_of::<AtomicU32>())) else { return };
     // What lies behind it in the same cache line must be the guest's latest before it is written back.
-    platform.clean_and_invalidate(range);
+    caches.clean_and_invalidate(range);
     word.store(value.to_le(), Ordering::Relaxed);
-    platform.clean(range);
+    caches.clean(range);
 }

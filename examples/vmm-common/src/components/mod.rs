@@ -19,7 +19,7 @@ use spin::mutex::TicketMutex;
 
 use crate::config::Memories;
 use crate::mail::{Mailbox, Notify};
-use crate::platform::{Platform, Text};
+use crate::platform::{Caches, Platform, Text};
 
 /// Longest name, in bytes.
 const MAX_NAME: usize = crossvm_manifest::MAX_NAME;
@@ -47,7 +47,19 @@ pub struct Port<P> {
 ///
 /// It takes time that does not depend on what a guest writes beyond the size of the memory, and reads nothing twice where the difference would
 /// matter.
-type Work<P> = fn(&Memories, u64, P);
+pub type Work<C> = fn(&Memories, u64, C);
+
+/// What a component of this kind does.
+#[must_use]
+pub fn work<C: Caches>(kind: ComponentKind) -> Work<C> {
+    match kind {
+        ComponentKind::Reverse => reverse::work,
+        ComponentKind::Digest => digest::work,
+        ComponentKind::Source => source::work,
+        // The manifest knows more than this VMM: such a component leaves the memory alone.
+        _ => |_: &Memories, _, _| {},
+    }
+}
 
 /// An event that a component is to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +82,7 @@ pub struct Component<P> {
 impl<P: Platform> Component<P> {
     /// A component of this kind with these ends; more than 64 are left out.
     pub fn new(kind: ComponentKind, ports: impl IntoIterator<Item = Port<P>>) -> Self {
-        let work = match kind {
-            ComponentKind::Reverse => reverse::work,
-            ComponentKind::Digest => digest::work,
-            ComponentKind::Source => source::work,
-            // The manifest knows more than this VMM: such a component leaves the memory alone.
-            _ => |_: &Memories, _, _| {},
-        };
-        Self { ports: ports.into_iter().take(MAX_PORTS).map(|port| (port.event, TicketMutex::new(port))).collect(), work }
+        Self { ports: ports.into_iter().take(MAX_PORTS).map(|port| (port.event, TicketMutex::new(port))).collect(), work: work(kind) }
     }
 
     /// `count` events have come.

@@ -5,16 +5,16 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::memory::part;
 use crate::config::Memories;
 use crate::host::PhysicalMemory;
-use crate::platform::Platform;
+use crate::platform::Caches;
 
 /// How many bytes are fetched from memory at once while the end of a line is looked for: some cache lines.
 const STEP: usize = 512;
 
 /// On each event takes the line at offset 0 of the first dataport, up to its line feed or the dataport's middle, and writes it reversed, with
 /// a line feed, from the middle on.
-pub(super) fn work<P: Platform>(dataports: &Memories, _received: u64, platform: P) {
+pub(super) fn work<C: Caches>(dataports: &Memories, _received: u64, caches: C) {
     if let Some(memory) = dataports.first() {
-        answer(memory, platform);
+        answer(memory, caches);
     }
 }
 
@@ -22,7 +22,7 @@ pub(super) fn work<P: Platform>(dataports: &Memories, _received: u64, platform: 
 ///
 /// The guest may have the memory mapped past the caches: what is read is dropped from them first, and what was written is written back.
 /// This is done for the bytes in question alone, so that a short line costs little, however large the dataport is.
-fn answer<P: Platform>(memory: &PhysicalMemory, platform: P) {
+fn answer<C: Caches>(memory: &PhysicalMemory, caches: C) {
     let bytes = memory.bytes();
     let middle = bytes.len() / 2;
     let (question, answer) = bytes.split_at_checked(middle).unwrap_or_default();
@@ -31,17 +31,17 @@ fn answer<P: Platform>(memory: &PhysicalMemory, platform: P) {
     let question = question.get(..longest).unwrap_or_default();
     let line = line(question, |start, length| {
         if let Some(range) = part(memory.range(), start, length) {
-            platform.clean_and_invalidate(range);
+            caches.clean_and_invalidate(range);
         }
     });
     let written = part(memory.range(), middle, line.len().saturating_add(1));
     // The cache line in which the answer ends has bytes behind it, which are written back with it: they must be the guest's latest.
     if let Some(range) = written {
-        platform.clean_and_invalidate(range);
+        caches.clean_and_invalidate(range);
     }
     reverse(line, answer);
     if let Some(range) = written {
-        platform.clean(range);
+        caches.clean(range);
     }
 }
 
@@ -77,8 +77,8 @@ mod tests {
     use crate::host::tests::memory;
     use crate::host::{CpuId, HostAddr, HostRange};
     use crate::mail::{Mailbox, Notify};
-    use crate::platform::Text;
     use crate::platform::tests::Recorder;
+    use crate::platform::{Platform, Text};
     use crossvm_core::{EventId, Notifier};
     use crossvm_manifest::ComponentKind;
     use std::boxed::Box;
@@ -94,9 +94,9 @@ mod tests {
 
     /// A platform that notes cache maintenance of the dataport.
     #[derive(Debug, Clone, Copy)]
-    struct Caches(HostAddr, &'static Mutex<Vec<Done>>);
+    struct Noted(HostAddr, &'static Mutex<Vec<Done>>);
 
-    impl Platform for Caches {
+    impl Platform for Noted {
         type Memory = <Recorder as Platform>::Memory;
         type Dataport = &'static SharedMemory;
 
@@ -125,7 +125,7 @@ mod tests {
             cell.store(byte, Ordering::Relaxed);
         }
         let done: &'static Mutex<Vec<Done>> = Box::leak(Box::default());
-        answer(&memory, Caches(memory.range().start(), done));
+        answer(&memory, Noted(memory.range().start(), done));
         let bytes = memory.bytes();
         let half = bytes[bytes.len() / 2..].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
         (half, done.lock().unwrap().clone())

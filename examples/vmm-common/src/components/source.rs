@@ -3,13 +3,13 @@
 use core::sync::atomic::Ordering;
 
 use crate::config::Memories;
-use crate::platform::Platform;
+use crate::platform::Caches;
 
 /// What the number of the event is multiplied by: the golden ratio in 32 bits, so that neighbours differ in many bits.
 const FACTOR: u32 = 0x9e37_79b9;
 
 /// On the n-th event fills the first dataport with the words n × [`FACTOR`] ^ index, of 32 bits, little endian.
-pub(super) fn work<P: Platform>(dataports: &Memories, received: u64, platform: P) {
+pub(super) fn work<C: Caches>(dataports: &Memories, received: u64, caches: C) {
     let Some(memory) = dataports.first() else { return };
     // Of n, 32 bits count.
     let [b0, b1, b2, b3, ..] = received.to_le_bytes();
@@ -17,7 +17,7 @@ pub(super) fn work<P: Platform>(dataports: &Memories, received: u64, platform: P
     for (index, word) in (0..=u32::MAX).zip(memory.words()) {
         word.store((seed ^ index).to_le(), Ordering::Relaxed);
     }
-    platform.clean(memory.range());
+    caches.clean(memory.range());
 }
 
 #[cfg(test)]

@@ -97,22 +97,25 @@ impl IrqAllocator for Spis {
     }
 }
 
-/// How many of `wanted` connections can have a line of their own, beside `shared` ones that share one. Those that cannot share it too.
+/// How many of `wanted` connections can have a line of their own, beside `shared` ones that share one, in a VM with so many `lines`. Those that
+/// cannot share it too.
 ///
 /// A line of its own takes a device number; functions that share a line share device numbers, eight each.
-pub(super) fn own_lines(wanted: usize, shared: usize) -> usize {
-    let numbers = |own: usize| {
+#[must_use]
+pub fn own_lines(wanted: usize, shared: usize, lines: u32) -> usize {
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    let fits = |own: usize| {
         let sharing = wanted.saturating_sub(own).saturating_add(shared);
-        own.saturating_add(sharing.div_ceil(FUNCTIONS))
+        // The shared line is one of the lines as well.
+        own.saturating_add(usize::from(sharing > 0)) <= lines && own.saturating_add(sharing.div_ceil(FUNCTIONS)) <= NUMBERS
     };
-    // The shared line is one of the lines as well, and takes one number at least.
-    (0..=wanted).rev().find(|own| numbers(*own) <= LINES).unwrap_or(0)
+    (0..=wanted).rev().find(|own| fits(*own)).unwrap_or(0)
 }
 
 /// Functions of a device number.
 const FUNCTIONS: usize = 8;
-/// Lines for connections: as many as there are device numbers beside the bridge's.
-const LINES: usize = map::CONNECTION_IRQS as usize;
+/// Device numbers beside the bridge's.
+const NUMBERS: usize = 31;
 
 #[cfg(test)]
 mod tests {
@@ -129,7 +132,11 @@ mod tests {
         for (wanted, shared, own) in
             [(0, 0, 0), (31, 0, 31), (30, 8, 30), (30, 9, 29), (32, 0, 30), (40, 0, 29), (64, 0, 26), (0, 64, 0), (24, 40, 24)]
         {
-            assert_eq!(own_lines(wanted, shared), own, "{wanted} and {shared}");
+            assert_eq!(own_lines(wanted, shared, map::CONNECTION_IRQS), own, "{wanted} and {shared}");
+        }
+        // Few lines, as on a PC.
+        for (wanted, shared, own) in [(8, 0, 8), (9, 0, 7), (7, 3, 7), (8, 1, 7), (40, 0, 7), (64, 0, 7), (0, 64, 0), (8, 192, 6)] {
+            assert_eq!(own_lines(wanted, shared, 8), own, "{wanted} and {shared} with 8 lines");
         }
     }
 

@@ -49,9 +49,9 @@ use crate::vcpu::Vcpu;
 use power::Power;
 
 pub use boot::{Boot, Images};
-pub use interrupts::{GuestGic, NoLine, Spis};
+pub use interrupts::{GuestGic, NoLine, Spis, own_lines};
 pub use power::{End, Next, StopReason};
-pub use report::Limited;
+pub use report::{Admission, BarMove, BarTable, Limited};
 pub use serve::{Flow, Trap};
 pub use timer::GuestTimer;
 
@@ -233,7 +233,7 @@ impl<P: Platform> Vm<P> {
     ) -> Result<(), ComposeError<P>> {
         let ends: Vec<_, MAX_CONNECTIONS> = ends.collect();
         let wanted = ends.iter().filter(|(end, ..)| end.interrupt == InterruptMode::OwnLine).count();
-        let mut own = interrupts::own_lines(wanted, ends.len().saturating_sub(wanted));
+        let mut own = own_lines(wanted, ends.len().saturating_sub(wanted), map::CONNECTION_IRQS);
         let mut connections: Vec<_, MAX_CONNECTIONS> = Vec::new();
         let mut requests: Vec<_, MAX_CONNECTIONS> = Vec::new();
         for (end, memory, emit) in ends {

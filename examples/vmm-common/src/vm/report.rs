@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crossvm_core::{BarIndex, Bdf, GuestAddr, Status};
+use crossvm_core::{Backend, BarIndex, Bdf, CrossVm, Dataport, GuestAddr, Status};
 use crossvm_manifest::MAX_CONNECTIONS;
 
-use super::{Connections, StopReason, Trap, Vm};
+use super::{StopReason, Trap, Vm};
 use crate::exit::El1Registers;
 use crate::host::CpuId;
 use crate::platform::{Platform, Text};
@@ -26,13 +26,35 @@ impl Limited {
 
     /// Prints `line`, or once that no more `what` of `vm` are shown, or nothing.
     pub fn print<P: Platform>(&mut self, platform: P, vm: &str, what: &str, line: fmt::Arguments<'_>) {
-        match self.left.checked_sub(1) {
-            None => return,
-            Some(0) => platform.print(Text::Vmm(format_args!("{vm}: more {what} of this VM are not shown"))),
-            Some(_) => platform.print(Text::Vmm(line)),
+        match self.admit() {
+            Admission::Nothing => {}
+            Admission::Last => platform.print(Text::Vmm(format_args!("{vm}: more {what} of this VM are not shown"))),
+            Admission::Line => platform.print(Text::Vmm(line)),
         }
-        self.left = self.left.saturating_sub(1);
     }
+
+    /// Counts a line: what is to be printed.
+    pub const fn admit(&mut self) -> Admission {
+        let admission = match self.left {
+            0 => Admission::Nothing,
+            1 => Admission::Last,
+            _ => Admission::Line,
+        };
+        self.left = self.left.saturating_sub(1);
+        admission
+    }
+}
+
+/// What becomes of a line that a guest has caused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a line that is counted is to be printed"]
+pub enum Admission {
+    /// It is printed.
+    Line,
+    /// In its place is printed that no more are shown.
+    Last,
+    /// Nothing is printed.
+    Nothing,
 }
 
 /// BARs of a connection: event registers and dataports.
@@ -40,25 +62,50 @@ const BARS: usize = crossvm_core::device::MAX_DATAPORTS + 1;
 
 /// Where each BAR was mapped last.
 #[derive(Debug)]
-pub(super) struct BarTable {
+pub struct BarTable {
     last: [[Option<GuestAddr>; BARS]; MAX_CONNECTIONS],
 }
 
 /// A BAR is mapped elsewhere than before.
-pub(super) struct BarMove {
-    pub(super) bdf: Bdf,
-    pub(super) bar: BarIndex,
-    pub(super) from: GuestAddr,
-    pub(super) to: GuestAddr,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BarMove {
+    /// The function.
+    pub bdf: Bdf,
+    /// Its BAR.
+    pub bar: BarIndex,
+    /// Where it was.
+    pub from: GuestAddr,
+    /// Where it is.
+    pub to: GuestAddr,
+}
+
+/// `bdf=00:01.0 bar=1 from=0x10000000 to=0x10100000`
+impl fmt::Display for BarMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bdf, bar, from, to } = self;
+        write!(f, "bdf={bdf} bar={} from={from:#x} to={to:#x}", bar.get())
+    }
+}
+
+impl Default for BarTable {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl BarTable {
-    pub(super) const fn new() -> Self {
+    /// None was mapped yet.
+    #[must_use]
+    pub const fn new() -> Self {
         Self { last: [[None; BARS]; MAX_CONNECTIONS] }
     }
 
     /// Compares with where the BARs are now. A BAR that is not mapped has not moved: guests unmap BARs to size and move them.
-    pub(super) fn update<P: Platform>(&mut self, connections: &Connections<P>, mut moved: impl FnMut(BarMove)) {
+    pub fn update<B: Backend, D: Dataport, K, const N: usize>(
+        &mut self,
+        connections: &CrossVm<B, D, K, N>,
+        mut moved: impl FnMut(BarMove),
+    ) {
         for id in connections.connections() {
             let (Some(Status { bdf, bars, .. }), Some(last)) = (connections.status(id), self.last.get_mut(id.index())) else { continue };
             for (bar, last) in bars.iter().zip(last) {
@@ -136,10 +183,8 @@ impl<P: Platform> Vm<P> {
     /// Prints the BARs that the guest has moved.
     pub(super) fn report_moves(&mut self) {
         let (platform, name, moves) = (self.platform, &self.name, &mut self.moves);
-        self.bars.update(&self.connections, |BarMove { bdf, bar, from, to }| {
-            let bar = bar.get();
-            let line = format_args!("record=bar-moved vm={name} bdf={bdf} bar={bar} from={from:#x} to={to:#x}");
-            moves.print(platform, name, "BAR moves", line);
+        self.bars.update(&self.connections, |moved| {
+            moves.print(platform, name, "BAR moves", format_args!("record=bar-moved vm={name} {moved}"));
         });
     }
 }
