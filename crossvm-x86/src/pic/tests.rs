@@ -1,0 +1,1 @@
+//! Clauses of the 8259 pair.
