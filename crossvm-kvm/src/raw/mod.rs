@@ -1,0 +1,29 @@
+//! All that is unsafe: mapped memory, memory slots that point to it, and calls that kvm-ioctls does not have in the shape that is needed here.
+
+mod ioeventfd;
+#[cfg(target_arch = "x86_64")]
+mod irqchip;
+mod mapping;
+mod memslot;
+
+pub(crate) use ioeventfd::{Registration, Stores};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use irqchip::{irqchip, set_edge_level_control};
+pub(crate) use mapping::HostMapping;
+pub(crate) use memslot::{Backing, Memslot};
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use vmm_sys_util::eventfd::EventFd;
+
+/// The descriptor as the type that kvm-ioctls takes.
+pub(crate) fn event_of(fd: OwnedFd) -> EventFd {
+    // SAFETY: the descriptor is open, and from here on the object's alone.
+    unsafe { EventFd::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// The descriptor of an eventfd.
+pub(crate) fn borrow_event(event: &EventFd) -> BorrowedFd<'_> {
+    // SAFETY: it is open for as long as the object that is borrowed.
+    unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
+}
