@@ -56,6 +56,50 @@ impl PciLine {
     }
 }
 
+/// The line of each device's interrupt pin A, by device number 0 to 31.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PciLines([Option<PciLine>; 32]);
+
+impl PciLines {
+    /// Device n has line n modulo 8; the bridge, device 0, has none.
+    #[must_use]
+    pub fn rotating() -> Self {
+        Self::from_fn(|device| PciLine::ALL.get(usize::from(device & 7)).copied().filter(|_| device != 0))
+    }
+
+    /// As a function says.
+    #[must_use]
+    pub fn from_fn(line: impl Fn(u8) -> Option<PciLine>) -> Self {
+        let mut lines = [None; 32];
+        (0..).zip(&mut lines).for_each(|(device, place)| *place = line(device));
+        Self(lines)
+    }
+
+    /// As a bus is wired; devices whose line is none of the eight are left out.
+    #[must_use]
+    pub fn from_wires(wires: impl IntoIterator<Item = (u8, Irq)>) -> Self {
+        let mut lines = [None; 32];
+        for (device, gsi) in wires {
+            if let Some(place) = lines.get_mut(usize::from(device)) {
+                *place = PciLine::from_gsi(gsi);
+            }
+        }
+        Self(lines)
+    }
+
+    /// The line of a device.
+    #[must_use]
+    pub fn get(&self, device: u8) -> Option<PciLine> {
+        self.0.get(usize::from(device)).copied().flatten()
+    }
+
+    /// The devices that have one.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, PciLine)> + '_ {
+        (0..).zip(&self.0).filter_map(|(device, line)| Some((device, (*line)?)))
+    }
+}
+
 /// Where a GSI ends. At least one of the two is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
