@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crossvm_manifest::manifest::{Bytes, Debian, GicVersion, Initrd, Kernel, Kind, Limits, Manifest, Objection, Place, Source, Style};
+use crossvm_manifest::manifest::{
+    Bytes, Debian, GicVersion, Initrd, Irqchip, Kernel, Kind, Limits, Manifest, Objection, Place, Source, Style,
+};
 use crossvm_manifest::{ComponentKind, Dataport, EventBar, Interrupt, Profile, Reboot, Rights, Width};
 
 /// Each file in tests/broken has a snapshot of all that is said about it.
@@ -154,6 +156,8 @@ fn everything_that_can_be_said_is_read() {
         [platform.el2]
         gic = 2
         cpu = "cortex-a57"
+        [platform.kvm]
+        irqchip = "split"
         "#,
     );
     assert_eq!(manifest.description.as_deref(), Some("All keys."));
@@ -179,6 +183,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(checksum.ends.each_ref().map(|end| end.interrupt), [Some(Interrupt::Own); 2]);
     assert_eq!((bell.dataports.len(), bell.bytes()), (0, Bytes(0)));
     assert_eq!((manifest.platforms.el2.gic, manifest.platforms.el2.cpu.as_deref()), (Some(GicVersion::V2), Some("cortex-a57")));
+    assert_eq!(manifest.platforms.kvm.irqchip, Some(Irqchip::Split));
     assert_eq!((manifest.counts().as_str(), manifest.vcpus()), ("2 VMs, 1 component, 3 connections", 3));
 }
 

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::architecture::Architecture;
 use crate::cache::{Cache, Lock};
 use crate::hash::{Sha256, sha256_file};
 use crate::process;
@@ -20,7 +21,7 @@ use crate::progress::Step;
 /// The Debian release that guests and cross-compilation packages come from.
 pub(crate) const RELEASE: &str = "bookworm";
 
-/// A private apt state in the cache, with the packages of this host's architecture and of arm64.
+/// A private apt state in the cache, with the packages of this host's architecture and of the guests'.
 #[derive(Debug)]
 pub(crate) struct Apt {
     configuration: PathBuf,
@@ -45,8 +46,8 @@ pub(crate) struct Package {
 pub(crate) enum Side {
     /// This machine's architecture.
     Host,
-    /// The guests' architecture, arm64.
-    Guest,
+    /// That of guests.
+    Guest(Architecture),
 }
 
 impl Apt {
@@ -129,7 +130,7 @@ impl Apt {
     fn qualified(&self, side: Side, name: &str) -> String {
         match side {
             Side::Host => format!("{name}:{}", self.host),
-            Side::Guest => format!("{name}:arm64"),
+            Side::Guest(architecture) => format!("{name}:{}", architecture.debian()),
         }
     }
 
@@ -171,7 +172,8 @@ pub(crate) fn unpack_part(package: &Path, patterns: &[&str], folder: &Path) -> R
 
 /// The configuration file of the private state. It is read after the system's, so proxies and the like stay in force.
 fn configure(root: &Path, host: &str) -> String {
-    let guest = if host == "arm64" { "" } else { " \"arm64\";" };
+    let guests = Architecture::ALL.map(Architecture::debian).into_iter().filter(|guest| *guest != host);
+    let guests: String = guests.map(|guest| format!(" \"{guest}\";")).collect();
     let path = |name: &str| root.join(name).display().to_string();
     [
         // Hooks of the host's package management have no business here.
@@ -182,7 +184,7 @@ fn configure(root: &Path, host: &str) -> String {
         "#clear APT::Architectures;".to_owned(),
         "#clear APT::Default-Release;".to_owned(),
         format!("APT::Architecture \"{host}\";"),
-        format!("APT::Architectures {{ \"{host}\";{guest} }};"),
+        format!("APT::Architectures {{ \"{host}\";{guests} }};"),
         // The cache is often in a home folder that apt's own user cannot enter.
         "APT::Sandbox::User \"\";".to_owned(),
         "Acquire::Languages \"none\";".to_owned(),

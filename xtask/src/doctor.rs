@@ -7,8 +7,9 @@ use clap::Args;
 use comfy_table::{Cell, Table};
 use serde::Serialize;
 
+use crate::architecture::Architecture;
 use crate::cache::Cache;
-use crate::guest::{self, Kernel, Series};
+use crate::guest::{self, Kernel, Series, pciutils};
 use crate::host::{self, Installer, Presence, Tool};
 use crate::output;
 use crate::process;
@@ -77,29 +78,40 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
         how: format!("{SETUP} (rustup's targets, else Debian's compiler in the cache)"),
         on_demand: false,
     });
-    items.extend(host::tools().map(|tool| item(&tool, SETUP)));
+    let mut tools: Vec<Tool> = Vec::new();
+    for tool in Architecture::ALL.into_iter().flat_map(host::tools) {
+        if tools.iter().all(|known| known.program != tool.program) {
+            tools.push(tool);
+        }
+    }
+    items.extend(tools.iter().map(|tool| item(tool, SETUP)));
     // Some are needed by setup as well.
-    let others = sel4::tools().into_iter().filter(|tool| host::tools().all(|other| other.program != tool.program));
+    let others = sel4::tools().into_iter().filter(|tool| tools.iter().all(|other| other.program != tool.program));
     items.extend(others.map(|tool| Item { on_demand: true, ..item(&tool, "cargo xtask sel4") }));
-    let kernel = Kernel::find(&cache, Series::V6_1);
-    items.push(Item {
-        name: "guest kernel".to_owned(),
-        state: presence(kernel.is_some()),
-        found: kernel.map(|kernel| kernel.package),
-        purpose: "what the guests run, unmodified".to_owned(),
-        how: format!("{SETUP} (Debian package, unpacked into the cache)"),
-        on_demand: false,
-    });
-    let busybox = guest::find_busybox(&cache);
-    items.push(Item {
-        name: "guest busybox".to_owned(),
-        state: presence(busybox.is_some()),
-        found: busybox.and_then(|_| cache.stamp(guest::BUSYBOX_ENTRY)).map(|stamp| stamp.origin),
-        purpose: "the guests' shell".to_owned(),
-        how: format!("{SETUP} (Debian package, unpacked into the cache)"),
-        on_demand: false,
-    });
+    items.extend(Architecture::ALL.into_iter().flat_map(|architecture| guests(&cache, architecture)));
     Ok(items)
+}
+
+/// What guests of `architecture` run.
+fn guests(cache: &Cache, architecture: Architecture) -> Vec<Item> {
+    let name = architecture.debian();
+    let package = |what: &str, found: Option<String>, purpose: &str| Item {
+        name: format!("guest {what}, {name}"),
+        state: presence(found.is_some()),
+        found,
+        purpose: purpose.to_owned(),
+        how: format!("{SETUP} (Debian package, unpacked into the cache)"),
+        on_demand: false,
+    };
+    let kernel = Kernel::find(cache, Series::V6_1, architecture).map(|kernel| kernel.package);
+    let busybox = guest::find_busybox(cache, architecture);
+    let busybox = busybox.and_then(|_| cache.stamp(guest::busybox_entry(architecture))).map(|stamp| stamp.origin);
+    let mut items = vec![package("kernel", kernel, "what the guests run, unmodified"), package("busybox", busybox, "the guests' shell")];
+    if guest::has_pciutils(architecture) {
+        let found = pciutils::find(cache, architecture).and_then(|_| pciutils::origin(cache, architecture));
+        items.push(package("pciutils", found, "shows the guests' PCI functions, for the report"));
+    }
+    items
 }
 
 /// A tool of the system, which `verb` installs.

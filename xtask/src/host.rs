@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::architecture::Architecture;
 use crate::output;
 use crate::process;
 use crate::progress::step;
@@ -26,13 +27,19 @@ pub(crate) struct Tool {
 /// The machine emulator.
 pub(crate) const QEMU: &str = "qemu-system-aarch64";
 
-const TOOLS: [Tool; 5] = [
-    Tool { program: QEMU, purpose: "the machine that the demonstration runs in", packages: &["qemu-system-arm"] },
+/// What guests of every architecture take.
+const TOOLS: [Tool; 3] = [
     Tool { program: "dpkg-deb", purpose: "unpacks the guests' kernel and busybox", packages: &["dpkg"] },
     Tool { program: "apt-get", purpose: "downloads the guests' kernel and busybox", packages: &["apt"] },
     MAKE,
-    GUEST_COMPILER,
 ];
+const MACHINE: Tool = Tool { program: QEMU, purpose: "the machine that the demonstration runs in", packages: &["qemu-system-arm"] };
+/// The machine emulator for x86-64.
+pub(crate) const QEMU_X86: Tool = Tool {
+    program: "qemu-system-x86_64",
+    purpose: "the machine that seL4's root tasks run in, and kvm-vmm where this one cannot run guests",
+    packages: &["qemu-system-x86"],
+};
 
 /// Builds kernel modules.
 pub(crate) const MAKE: Tool = Tool { program: "make", purpose: "builds the Linux driver", packages: &["make"] };
@@ -48,9 +55,17 @@ pub(crate) const GUEST_COMPILER: Tool = Tool {
 pub(crate) const PYTHON: Tool =
     Tool { program: "python3", purpose: "runs the generators of seL4's build", packages: &["python3", "python3-venv"] };
 
-/// The tools that are needed, which may not be there yet.
-pub(crate) fn tools() -> impl Iterator<Item = Tool> {
-    TOOLS.into_iter()
+/// Compiles kernel modules for x86-64; beside Debian's Rust it also links.
+pub(crate) const COMPILER: Tool =
+    Tool { program: "gcc", purpose: "compiles the Linux driver for x86-64, links programs", packages: &["gcc", "libc6-dev"] };
+
+/// The tools that guests of `architecture` take, which may not be there yet.
+pub(crate) fn tools(architecture: Architecture) -> Vec<Tool> {
+    let own: &[Tool] = match architecture {
+        Architecture::Arm64 => &[MACHINE, GUEST_COMPILER],
+        Architecture::Amd64 => &[COMPILER],
+    };
+    [own, &TOOLS].concat()
 }
 
 /// Whether a tool is there.

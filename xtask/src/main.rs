@@ -1,6 +1,7 @@
 //! Every developer and user command of crossvm: `cargo xtask VERB`.
 
 mod apt;
+mod architecture;
 mod cache;
 mod check;
 mod demo;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use architecture::Architecture;
 use setup::Existing;
 use workspace::Workspace;
 
@@ -83,13 +85,15 @@ fn act(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Doctor(arguments) => doctor::doctor(&workspace, &arguments)?,
         Verb::Setup { refresh } => {
-            let ready = setup::setup(&workspace, if refresh { Existing::Refresh } else { Existing::Keep })?;
-            output::line(format!("Everything is there: {}; guests run {}", ready.toolchain, ready.kernel.package));
+            let existing = if refresh { Existing::Refresh } else { Existing::Keep };
+            let [arm, x86] = Architecture::ALL.map(|architecture| setup::setup(&workspace, existing, architecture));
+            let (arm, x86) = (arm?, x86?);
+            output::line(format!("Everything is there: {}; guests run {}, {}", arm.toolchain, arm.kernel.package, x86.kernel.package));
         }
         Verb::Build => {
-            let ready = setup::setup(&workspace, Existing::Keep)?;
+            let ready = setup::setup(&workspace, Existing::Keep, Architecture::Arm64)?;
             output::line(programs::build_vmm(&workspace, &ready.toolchain)?.display());
-            let guest = programs::build_guest(&workspace, &ready.toolchain)?;
+            let guest = programs::build_guest(&workspace, &ready.toolchain, Architecture::Arm64)?;
             output::line(format!("{}\n{}", guest.crossvm.display(), guest.demo.display()));
         }
         Verb::Check(arguments) => return check::check(&arguments),

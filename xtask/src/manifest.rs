@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use crossvm_manifest::manifest::{Debian, Diagnostics, GicVersion, Initrd, Kernel, Limits, Manifest, Objection, Place, Source, Style, Vm};
+use crossvm_manifest::{MAX_VCPUS, MAX_VMS};
 
+use crate::architecture::Architecture;
 use crate::guest::{self, Series};
-use crate::launch::Gic;
+use crate::launch::{Gic, Irqchip, kvm};
 use crate::setup::{self, Ready};
 use crate::system::{ComponentSpec, ConnectionSpec, EndSpec, System, VmSpec};
 use crate::workspace::Workspace;
@@ -22,6 +24,8 @@ pub(crate) enum Platform {
     El2,
     /// seL4 with our VM monitor as its root task, in the same machine; SEL4_PREFIX names the kernel
     Sel4,
+    /// KVM with our VMM, on x86-64: this machine's /dev/kvm where it runs kernels, else one in an emulated machine
+    Kvm,
 }
 
 impl Platform {
@@ -30,23 +34,36 @@ impl Platform {
         match self {
             Self::El2 => "",
             Self::Sel4 => "-sel4",
+            Self::Kvm => "-kvm",
+        }
+    }
+
+    /// What its guests run on.
+    pub(crate) const fn architecture(self) -> Architecture {
+        match self {
+            Self::El2 | Self::Sel4 => Architecture::Arm64,
+            Self::Kvm => Architecture::Amd64,
         }
     }
 
     /// What it can give to the VMs of a manifest.
     fn limits(self, gic: Gic) -> Limits {
-        // A GICv2 tells eight CPUs apart; beyond that it is the hypervisor's tables. On seL4, all vCPUs share one CPU.
+        // A GICv2 tells eight CPUs apart; beyond that it is the hypervisor's tables. On seL4, all vCPUs share one CPU; on KVM, each is a thread.
         let (platform, vcpus) = match (self, gic) {
             (Self::El2, Gic::V2) => ("el2 with GICv2", 8),
             (Self::El2, Gic::V3) => ("el2", 16),
             (Self::Sel4, _) => ("sel4", 16),
+            (Self::Kvm, _) => ("kvm", MAX_VMS * usize::from(MAX_VCPUS)),
         };
         Limits {
             platform: platform.to_owned(),
             vcpus,
             // The emulated machine has 64 GiB, of which the hypervisor, the images and the room between them take some.
             memory: 63 << 30,
-            low_window: 0x1000_0000..0x3eff_0000,
+            low_window: match self {
+                Self::El2 | Self::Sel4 => 0x1000_0000..0x3eff_0000,
+                Self::Kvm => 0xc000_0000..0xe000_0000,
+            },
         }
     }
 }
@@ -60,39 +77,76 @@ pub(crate) fn gic(said: Option<Gic>, platform: Platform, manifest: &Manifest) ->
     said.or(own.filter(|_| platform == Platform::El2))
 }
 
+/// What the user says of a run on KVM, and where that is nothing, what the manifest says.
+pub(crate) fn kvm(said: kvm::Flags, platform: Platform, manifest: &Manifest) -> kvm::Flags {
+    let own = manifest.platforms.kvm.irqchip.map(Irqchip::from);
+    kvm::Flags { irqchip: said.irqchip.or(own.filter(|_| platform == Platform::Kvm)), ..said }
+}
+
 /// Reads a manifest and checks it, also against what the platform can give.
 pub(crate) fn read(path: &Path, platform: Platform, said: Option<Gic>) -> Result<Result<Manifest, Diagnostics>> {
     let source = Source::read(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
     Ok(Manifest::parse(&source).and_then(|manifest| {
         let gic = gic(said, platform, &manifest);
         manifest.check_limits(&source, &platform.limits(gic.unwrap_or_default()))?;
-        manifest.check_objections(&source, kernels(&manifest))?;
+        manifest.check_objections(&source, kernels(&manifest, platform.architecture()))?;
         Ok(manifest)
     }))
 }
 
 /// The kernels that the hypervisor would not know how to start.
-fn kernels(manifest: &Manifest) -> Vec<Objection> {
+fn kernels(manifest: &Manifest, architecture: Architecture) -> Vec<Objection> {
     let other = |(vm, machine): (usize, &Vm)| {
         let Kernel::File(path) = &machine.kernel else { return None };
         let mut head = Vec::new();
         // That the file is there has been checked; what cannot be read has no head.
-        let _ = fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut head));
-        let (label, help) = match head.as_slice() {
-            head if guest::is_arm64_image(head) => return None,
-            [0x1f, 0x8b, ..] => ("this is compressed by gzip", "unpack it: `gzip -dc FILE > Image`"),
-            [0x7f, b'E', b'L', b'F', ..] => {
-                ("this is an ELF file", "take `arch/arm64/boot/Image` of the kernel's build, or `objcopy -O binary`")
-            }
-            _ => (
-                "this has not the head of one",
-                "take `arch/arm64/boot/Image` of the kernel's build; of a distribution's `vmlinuz`, what is packed in it",
-            ),
+        let _ = fs::File::open(path).and_then(|file| file.take(guest::HEAD).read_to_end(&mut head));
+        let (label, help) = match architecture {
+            Architecture::Arm64 => against_arm64(&head)?,
+            Architecture::Amd64 => against_amd64(&head)?,
         };
-        let message = format!("`{}` is no arm64 Image", path.display());
+        let what = match architecture {
+            Architecture::Arm64 => "arm64 Image",
+            Architecture::Amd64 => "kernel for x86-64",
+        };
+        let message = format!("`{}` is no {what}", path.display());
         Some(Objection { place: Place::Kernel { vm }, message, label: label.to_owned(), help: help.to_owned() })
     };
     manifest.vms.iter().enumerate().filter_map(other).collect()
+}
+
+/// What is wrong with the kernel that begins so, on arm64, and what helps.
+fn against_arm64(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    match head {
+        head if guest::is_arm64_image(head) => None,
+        head if guest::is_amd64_kernel(head) => {
+            Some(("this is a kernel for x86-64", "take an arm64 Image, or run it on x86-64: `--on kvm`"))
+        }
+        [0x1f, 0x8b, ..] => Some(("this is compressed by gzip", "unpack it: `gzip -dc FILE > Image`")),
+        [0x7f, b'E', b'L', b'F', ..] => {
+            Some(("this is an ELF file", "take `arch/arm64/boot/Image` of the kernel's build, or `objcopy -O binary`"))
+        }
+        _ => Some((
+            "this has not the head of one",
+            "take `arch/arm64/boot/Image` of the kernel's build; of a distribution's `vmlinuz`, what is packed in it",
+        )),
+    }
+}
+
+/// The same on x86-64.
+fn against_amd64(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    match head {
+        head if guest::is_amd64_kernel(head) => None,
+        head if guest::is_arm64_image(head) => Some(("this is an arm64 Image", "take a bzImage, or run it on Arm: `--on el2`")),
+        [0x1f, 0x8b, ..] => Some(("this is compressed by gzip", "take `arch/x86/boot/bzImage` of the kernel's build: it unpacks itself")),
+        [0x7f, b'E', b'L', b'F', ..] => {
+            Some(("this is an ELF file for another processor", "take `arch/x86/boot/bzImage` of the kernel's build, or its `vmlinux`"))
+        }
+        _ => Some((
+            "this has neither the head of a bzImage nor of an ELF file",
+            "take `arch/x86/boot/bzImage` of the kernel's build, its `vmlinux`, or a distribution's `vmlinuz`",
+        )),
+    }
 }
 
 /// The manifest, or what is wrong with it on standard error.
@@ -161,7 +215,7 @@ const fn series(series: Debian) -> Option<Series> {
 fn kernel(ready: &Ready, wanted: Debian) -> Result<guest::Kernel> {
     match series(wanted) {
         Some(Series::V6_1) => Ok(ready.kernel.clone()),
-        Some(series) => setup::kernel(series),
+        Some(series) => setup::kernel(series, ready.kernel.architecture),
         None => bail!("this build fetches no kernel {} of Debian", wanted.name()),
     }
 }
@@ -179,12 +233,13 @@ impl Disks<'_> {
         if let Some((_, path)) = self.made.iter().find(|(made, _)| *made == series) {
             return Ok(path.clone());
         }
+        let architecture = self.ready.kernel.architecture;
         let programs = match self.programs.take() {
             Some(programs) => programs,
-            None => programs::build_guest(self.workspace, &self.ready.toolchain)?,
+            None => programs::build_guest(self.workspace, &self.ready.toolchain, architecture)?,
         };
-        let path = self.workspace.output()?.join(format!("initramfs-{}.cpio", series.name()));
-        guest::write_initramfs(&kernel(self.ready, series)?, &self.ready.busybox, self.programs.insert(programs), &path)?;
+        let path = self.workspace.output()?.join(format!("initramfs-{}-{}.cpio", series.name(), architecture.debian()));
+        guest::write_initramfs(&kernel(self.ready, series)?, &self.ready.userland, self.programs.insert(programs), &path)?;
         self.made.push((series, path.clone()));
         Ok(path)
     }
@@ -214,6 +269,17 @@ mod tests {
         let (_folder, path) = written(&format!("{TEXT}[platform.el2]\ngic = 2\n"));
         assert!(read(&path, Platform::El2, None).unwrap().is_err());
         assert!(read(&path, Platform::El2, Some(Gic::V3)).unwrap().is_ok(), "the user has the last word");
+    }
+
+    #[test]
+    fn who_emulates_the_interrupt_controllers_is_the_user_s_choice_before_the_manifest_s() {
+        let (_folder, path) = written(&format!("{TEXT}[platform.kvm]\nirqchip = \"split\"\n"));
+        let manifest = load(&path, Platform::Kvm, None).unwrap();
+        let said = kvm::Flags { irqchip: Some(Irqchip::Kernel), ..kvm::Flags::default() };
+        let irqchip = |said, platform| kvm(said, platform, &manifest).irqchip;
+        assert_eq!(irqchip(kvm::Flags::default(), Platform::Kvm), Some(Irqchip::Split));
+        assert_eq!(irqchip(said, Platform::Kvm), Some(Irqchip::Kernel));
+        assert_eq!(irqchip(kvm::Flags::default(), Platform::El2), None);
     }
 
     #[test]
@@ -268,18 +334,27 @@ mod tests {
     #[test]
     fn a_kernel_that_cannot_be_started_is_told_by_its_line() {
         let (folder, path) = written("[vm.a]\nkernel = \"Image\"\n");
-        let told = |head: &[u8]| {
+        let told_on = |platform, head: &[u8]| {
             let mut image = head.to_vec();
-            image.resize(128, 0);
+            image.resize(1024, 0);
             std::fs::write(folder.path().join("Image"), image).unwrap();
-            read(&path, Platform::El2, None).unwrap().map(|_| ()).map_err(|told| told.to_string())
+            read(&path, platform, None).unwrap().map(|_| ()).map_err(|told| told.to_string())
         };
+        let told = |head: &[u8]| told_on(Platform::El2, head);
         assert!(told(b"\x1f\x8b").unwrap_err().contains("m.toml:2:10") && told(b"\x1f\x8b").unwrap_err().contains("gzip -dc"));
         assert!(told(b"\x7fELF").unwrap_err().contains("ELF file"));
         assert!(told(b"MZ").unwrap_err().contains("is no arm64 Image"));
         let mut good = [0; 64];
         good[0x38..0x3c].copy_from_slice(b"ARM\x64");
         assert_eq!(told(&good), Ok(()));
+        assert!(told_on(Platform::Kvm, &good).unwrap_err().contains("this is an arm64 Image"));
+        assert!(told_on(Platform::Kvm, b"\x1f\x8b").unwrap_err().contains("it unpacks itself"));
+        assert!(told_on(Platform::Kvm, b"\x7fELF\x01").unwrap_err().contains("another processor"));
+        assert!(told_on(Platform::Kvm, b"MZ").unwrap_err().contains("is no kernel for x86-64"));
+        let mut bzimage = vec![0; 0x202];
+        bzimage.extend(b"HdrS");
+        assert_eq!(told_on(Platform::Kvm, &bzimage), Ok(()));
+        assert!(told(&bzimage).unwrap_err().contains("a kernel for x86-64"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! RAM disk like this:
 //!
 //! ```text
-//! let kernel = setup::kernel(Series::V6_1)?;
+//! let kernel = setup::kernel(Series::V6_1, Architecture::Arm64)?;
 //! let module = modules::build(workspace, &kernel, Warnings::Errors)?;
 //! guest::write_initramfs(&kernel.with_module(module), …)?;          // /lib/modules/crossvm.ko
 //! ```
@@ -25,6 +25,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use crossvm_manifest::Profile;
 
+use crate::architecture::Architecture;
 use crate::guest::{self, Kernel, Series};
 use crate::launch::Gic;
 use crate::progress::step;
@@ -35,15 +36,6 @@ use crate::{output, programs};
 pub(crate) use build::Warnings;
 use headers::Headers;
 use trial::Trial;
-
-/// The processor that a module is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Architecture {
-    /// The guests of the EL2 hypervisor.
-    Arm64,
-    /// Guests on x86-64.
-    Amd64,
-}
 
 /// Which registers a device has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -112,11 +104,11 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
     let warnings = if arguments.strict || arguments.test { Warnings::Errors } else { Warnings::Shown };
     let built = match arguments.arch {
         Architecture::Arm64 => {
-            let kernel = setup::kernel(arguments.kernel)?;
+            let kernel = setup::kernel(arguments.kernel, Architecture::Arm64)?;
             let built = build(workspace, &kernel, warnings)?;
             output::line(format!("{}\n{}", built.display(), kernel.image.display()));
             if arguments.test {
-                let ready = setup::setup(workspace, Existing::Keep)?;
+                let ready = setup::setup(workspace, Existing::Keep, Architecture::Arm64)?;
                 trial::test(
                     workspace,
                     &ready,
@@ -124,9 +116,9 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
                 )?;
             }
             if let Some(place) = &arguments.initramfs {
-                let ready = setup::setup(workspace, Existing::Keep)?;
-                let programs = programs::build_guest(workspace, &ready.toolchain)?;
-                guest::write_initramfs(&kernel.with_module(built.clone()), &ready.busybox, &programs, place)?;
+                let ready = setup::setup(workspace, Existing::Keep, Architecture::Arm64)?;
+                let programs = programs::build_guest(workspace, &ready.toolchain, Architecture::Arm64)?;
+                guest::write_initramfs(&kernel.with_module(built.clone()), &ready.userland, &programs, place)?;
             }
             built
         }
@@ -147,7 +139,7 @@ pub(crate) fn module(workspace: &Workspace, arguments: &Arguments) -> Result<()>
 
 /// Builds the module for the guests' `kernel` and returns the path of `crossvm.ko`. Fetches that kernel's headers where they are missing.
 pub(crate) fn build(workspace: &Workspace, kernel: &Kernel, warnings: Warnings) -> Result<PathBuf> {
-    compile(workspace, &Headers::of_release(&kernel.release, Architecture::Arm64)?, warnings)
+    compile(workspace, &Headers::of_release(&kernel.release, kernel.architecture)?, warnings)
 }
 
 /// Builds the module for Debian's newest amd64 kernel of `series` and returns the path of `crossvm.ko`.

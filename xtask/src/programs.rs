@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::architecture::Architecture;
 use crate::guest::initramfs::Programs;
 use crate::process;
 use crate::toolchain::{Target, Toolchain, Verb};
@@ -42,9 +43,20 @@ pub(crate) fn build_sel4_arm(workspace: &Workspace, toolchain: &Toolchain, prefi
     Ok(Sel4Arm { loader: existing(folder.join(SEL4_LOADER))?, task: existing(folder.join(SEL4_ARM))? })
 }
 
+/// Package and program of the VMM on KVM.
+pub(crate) const KVM_VMM: &str = "kvm-vmm";
+
+/// Builds the VMM on KVM for a machine of `architecture`: a program that needs nothing but Linux.
+pub(crate) fn build_kvm_vmm(workspace: &Workspace, toolchain: &Toolchain, architecture: Architecture) -> Result<PathBuf> {
+    let target = Target::Linux(architecture);
+    process::run_shown(toolchain.cargo(workspace, Verb::Build, target)?.args(["--release", "--package", KVM_VMM]))?;
+    existing(toolchain.programs(workspace, target).join(KVM_VMM))
+}
+
 /// Builds the guests' programs.
-pub(crate) fn build_guest(workspace: &Workspace, toolchain: &Toolchain) -> Result<Programs> {
-    let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::Guest)?;
+pub(crate) fn build_guest(workspace: &Workspace, toolchain: &Toolchain, architecture: Architecture) -> Result<Programs> {
+    let target = Target::Linux(architecture);
+    let mut cargo = toolchain.cargo(workspace, Verb::Build, target)?;
     process::run_shown(cargo.args([
         "--release",
         "--package",
@@ -55,7 +67,7 @@ pub(crate) fn build_guest(workspace: &Workspace, toolchain: &Toolchain) -> Resul
         "driver-test",
         "--bins",
     ]))?;
-    let folder = toolchain.programs(workspace, Target::Guest);
+    let folder = toolchain.programs(workspace, target);
     Ok(Programs {
         crossvm: existing(folder.join("crossvm"))?,
         demo: existing(folder.join("demo-guest"))?,

@@ -9,19 +9,19 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 
-use crate::launch::{Ended, Gic, Hypervisor, Input, Machine, Output, Patience, Staged, Verdict};
+use crate::launch::{Ended, Gic, Hypervisor, Input, Order, Output, Patience, Verdict, kvm};
 use crate::manifest::{self, Platform};
 use crate::output;
 use crate::progress::seconds;
 use crate::setup::{self, Existing, Ready};
 use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
 use crate::workspace::Workspace;
-use crate::{demo, guest, process, programs};
+use crate::{demo, guest, programs};
 
 /// The CPU model that the emulated machine has unless the user wants another.
 pub(crate) const DEFAULT_CPU: &str = "cortex-a72";
 
-/// Boot your own arm64 kernels under a VMM of crossvm and connect them.
+/// Boot your own kernels under a VMM of crossvm and connect them.
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(group = ArgGroup::new("what").required(true), after_long_help = "\
@@ -31,6 +31,9 @@ flags. A manifest of this repository:
 
 A manifest that describes the demonstration is played to its end and verified, as `cargo xtask demo` does, here on seL4:
   SEL4_PREFIX=/opt/sel4 cargo xtask run examples/manifests/demo.toml --on sel4
+
+On KVM, guests are x86-64. Where this machine's /dev/kvm cannot run kernels, an emulated machine (L1) with one of its own runs the VMM:
+  cargo xtask run examples/manifests/demo.toml --on kvm
 
 A flag's value is a list KEY=VALUE,KEY=VALUE. A value with a comma goes into double quotes:
   --vm 'name=a,cmdline=\"console=ttyAMA0 isolcpus=1,2\"'
@@ -79,6 +82,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "VERSION")]
     gic: Option<Gic>,
 
+    #[command(flatten)]
+    kvm: kvm::Flags,
+
     /// CPU model of the emulated machine; else the manifest's choice, else cortex-a72
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
@@ -99,55 +105,61 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "manifest")]
     report: Option<PathBuf>,
 
-    /// Prepare everything, print QEMU's command line and do not run it
+    /// Prepare everything, print the command line that starts it and do not run it
     #[arg(long)]
     dry_run: bool,
 }
 
 impl Arguments {
     /// What of them is meant for the demonstration.
-    fn demonstration(&self) -> demo::Chosen {
+    fn demonstration(&self, kvm: kvm::Flags) -> demo::Chosen {
         let Self { on, gic, timeout, report, .. } = self;
-        demo::Chosen { on: *on, gic: *gic, timeout: *timeout, report: report.clone() }
+        demo::Chosen { on: *on, gic: *gic, kvm, timeout: *timeout, report: report.clone() }
     }
 }
 
 /// Runs what the manifest or the flags describe.
 pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
     // What is wrong with the manifest is told before anything is installed or built.
-    let manifest = arguments.manifest.as_deref().map(|path| manifest::load(path, arguments.on, arguments.gic)).transpose()?;
-    let hypervisor = Hypervisor::of(arguments.on)?;
-    let wanted = manifest.as_ref().map_or(arguments.gic, |manifest| manifest::gic(arguments.gic, arguments.on, manifest));
-    let gic = hypervisor.gic(wanted)?;
+    let on = arguments.on;
+    let manifest = arguments.manifest.as_deref().map(|path| manifest::load(path, on, arguments.gic)).transpose()?;
+    let flags = manifest.as_ref().map_or(arguments.kvm, |manifest| manifest::kvm(arguments.kvm, on, manifest));
+    let hypervisor = Hypervisor::of(on, flags)?;
+    let wanted = manifest.as_ref().map_or(arguments.gic, |manifest| manifest::gic(arguments.gic, on, manifest));
+    let interrupts = hypervisor.interrupts(wanted)?;
     if manifest.as_ref().is_some_and(demo::is_described_by) {
-        return demo::run(workspace, &arguments.demonstration());
+        return demo::run(workspace, &arguments.demonstration(flags));
     }
-    let ready = setup::setup(workspace, Existing::Keep)?;
-    let system = match &manifest {
+    let ready = setup::setup(workspace, Existing::Keep, hypervisor.architecture())?;
+    let mut system = match &manifest {
         Some(manifest) => manifest::compose(workspace, &ready, manifest)?,
         None => compose(workspace, &ready, &arguments)?,
     };
-    let cpu = arguments.cpu.or_else(|| manifest.filter(|_| arguments.on == Platform::El2)?.platforms.el2.cpu);
-    let folder = workspace.output()?;
-    let topology = folder.join("run.topology");
-    let Staged { program, layout } = hypervisor.stage(workspace, &ready.toolchain, arguments.vmm, &system, &topology)?;
-    let log = folder.join("run.log");
-    let machine = Machine {
-        hypervisor: program,
-        layout,
-        cpu: hypervisor.cpu(cpu),
-        gic,
+    for vm in &mut system.vms {
+        vm.command_line = interrupts.command_line(&vm.command_line);
+    }
+    let cpu = arguments.cpu.or_else(|| manifest.filter(|_| on == Platform::El2)?.platforms.el2.cpu);
+    let log = workspace.output()?.join("run.log");
+    let order = Order {
+        system: &system,
+        interrupts,
+        cpu,
         extra: arguments.qemu_arguments,
         input: Input::Terminal,
         output: Output::Terminal,
-        log: log.clone(),
+        log: &log,
+        program: arguments.vmm,
     };
+    let job = hypervisor.prepare(workspace, &ready, order)?;
     if arguments.dry_run {
-        output::line(process::describe(&machine.command()));
+        output::line(job.describe());
         return Ok(());
     }
+    if let Some(place) = job.place() {
+        output::note(place);
+    }
     let patience = arguments.timeout.map_or(Patience::Endless, |limit| Patience::Limit(Duration::from_secs(limit)));
-    let ended = machine.run(patience, |_| Verdict::GoOn)?;
+    let ended = job.run(patience, |_| Verdict::GoOn)?;
     match ended {
         Ended::PoweredOff | Ended::Stopped => {}
         Ended::Interrupted => output::note("\nended by the user"),
@@ -159,14 +171,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
 }
 
 fn compose(workspace: &Workspace, ready: &Ready, arguments: &Arguments) -> Result<System> {
-    let initramfs = workspace.output()?.join("initramfs.cpio");
+    let architecture = ready.kernel.architecture;
+    let initramfs = workspace.output()?.join(format!("initramfs-{}.cpio", architecture.debian()));
     if arguments.vms.iter().any(|vm| vm.kernel.is_none() && vm.initrd.is_none()) {
-        let programs = programs::build_guest(workspace, &ready.toolchain)?;
-        guest::write_initramfs(&ready.kernel, &ready.busybox, &programs, &initramfs)?;
+        let programs = programs::build_guest(workspace, &ready.toolchain, architecture)?;
+        guest::write_initramfs(&ready.kernel, &ready.userland, &programs, &initramfs)?;
     }
     let vms = arguments.vms.iter().map(|vm| {
         let kernel = vm.kernel.clone().unwrap_or_else(|| ready.kernel.image.clone());
-        let command_line = vm.command_line.clone().unwrap_or_else(|| format!("console=ttyAMA0 crossvm.vm={} demo.shell", vm.name));
+        let usual = || format!("console={} crossvm.vm={} demo.shell", architecture.console(), vm.name);
+        let command_line = vm.command_line.clone().unwrap_or_else(usual);
         VmSpec {
             memory: vm.memory,
             vcpus: vm.vcpus,

@@ -3,20 +3,21 @@
 use anyhow::Result;
 
 use crate::apt::Apt;
+use crate::architecture::Architecture;
 use crate::cache::{Cache, Lock};
-use crate::guest::{self, Kernel, Series};
+use crate::guest::{self, Kernel, Series, Userland, pciutils};
 use crate::host::{self, Presence};
 use crate::output;
 use crate::progress::step;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
-/// Everything that building and running need.
+/// Everything that building and running guests of one architecture need.
 #[derive(Debug, Clone)]
 pub(crate) struct Ready {
     pub(crate) toolchain: Toolchain,
     pub(crate) kernel: Kernel,
-    pub(crate) busybox: std::path::PathBuf,
+    pub(crate) userland: Userland,
 }
 
 /// What setup shall do about things that are already there.
@@ -28,11 +29,11 @@ pub(crate) enum Existing {
     Refresh,
 }
 
-/// Brings the machine to where everything is there. Does nothing, quickly, where it is.
-pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> {
+/// Brings the machine to where everything for guests of `architecture` is there. Does nothing, quickly, where it is.
+pub(crate) fn setup(workspace: &Workspace, existing: Existing, architecture: Architecture) -> Result<Ready> {
     let cache = Cache::find()?;
     if existing == Existing::Keep
-        && let Some(ready) = find(&cache)?
+        && let Some(ready) = find(&cache, architecture)?
     {
         return Ok(ready);
     }
@@ -43,7 +44,7 @@ pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> 
     if toolchain.is_none() && step("Rust targets", Toolchain::install_with_rustup)? {
         toolchain = Toolchain::find(&cache)?;
     }
-    host::install_missing(&host::tools().collect::<Vec<_>>())?;
+    host::install_missing(&host::tools(architecture))?;
 
     let mut source = Source { cache: &cache, lock: &lock, apt: None };
     let refresh = existing == Existing::Refresh;
@@ -60,39 +61,48 @@ pub(crate) fn setup(workspace: &Workspace, existing: Existing) -> Result<Ready> 
             Toolchain::find(&cache)?.ok_or_else(|| damaged("the compiler"))?
         }
     };
-    if refresh || Kernel::find(&cache, Series::V6_1).is_none() {
-        step("guest kernel", |step| Kernel::install(&cache, &lock, source.open(step)?, Series::V6_1, step))?;
+    let name = architecture.debian();
+    if refresh || Kernel::find(&cache, Series::V6_1, architecture).is_none() {
+        let install = |step: &_| Kernel::install(&cache, &lock, source.open(step)?, Series::V6_1, architecture, step);
+        step(&format!("guest kernel for {name}"), install)?;
     }
-    if refresh || guest::find_busybox(&cache).is_none() {
-        step("guest busybox", |step| guest::install_busybox(&cache, &lock, source.open(step)?, step))?;
+    if refresh || guest::find_busybox(&cache, architecture).is_none() {
+        let install = |step: &_| guest::install_busybox(&cache, &lock, source.open(step)?, architecture, step);
+        step(&format!("guest busybox for {name}"), install)?;
     }
-    let kernel = Kernel::find(&cache, Series::V6_1).ok_or_else(|| damaged("the kernel"))?;
-    let busybox = guest::find_busybox(&cache).ok_or_else(|| damaged("busybox"))?;
-    Ok(Ready { toolchain, kernel, busybox })
+    if guest::has_pciutils(architecture) && (refresh || pciutils::find(&cache, architecture).is_none()) {
+        let install = |step: &_| pciutils::install(&cache, &lock, source.open(step)?, architecture, step);
+        step(&format!("guest pciutils for {name}"), install)?;
+    }
+    let kernel = Kernel::find(&cache, Series::V6_1, architecture).ok_or_else(|| damaged("the kernel"))?;
+    let userland = Userland::find(&cache, architecture).ok_or_else(|| damaged("busybox or pciutils"))?;
+    Ok(Ready { toolchain, kernel, userland })
 }
 
 /// The kernel of `series` for guests, fetched where it is not in the cache. Setup brings [`Series::V6_1`] only.
-pub(crate) fn kernel(series: Series) -> Result<Kernel> {
+pub(crate) fn kernel(series: Series, architecture: Architecture) -> Result<Kernel> {
     let cache = Cache::find()?;
-    if let Some(kernel) = Kernel::find(&cache, series) {
+    if let Some(kernel) = Kernel::find(&cache, series, architecture) {
         return Ok(kernel);
     }
     let lock = cache.lock()?;
-    step(&format!("guest kernel {series}"), |step| {
+    step(&format!("guest kernel {series} for {}", architecture.debian()), |step| {
         let apt = Apt::update(&cache, &lock, step)?;
-        Kernel::install(&cache, &lock, &apt, series, step)
+        Kernel::install(&cache, &lock, &apt, series, architecture, step)
     })?;
-    Kernel::find(&cache, series).ok_or_else(|| damaged("the kernel"))
+    Kernel::find(&cache, series, architecture).ok_or_else(|| damaged("the kernel"))
 }
 
 /// Everything, if it is there.
-fn find(cache: &Cache) -> Result<Option<Ready>> {
+fn find(cache: &Cache, architecture: Architecture) -> Result<Option<Ready>> {
     let Some(toolchain) = Toolchain::find(cache)? else { return Ok(None) };
-    if host::tools().any(|tool| tool.presence() == Presence::Missing) {
+    if host::tools(architecture).iter().any(|tool| tool.presence() == Presence::Missing) {
         return Ok(None);
     }
-    let Some((kernel, busybox)) = Kernel::find(cache, Series::V6_1).zip(guest::find_busybox(cache)) else { return Ok(None) };
-    Ok(Some(Ready { toolchain, kernel, busybox }))
+    let Some((kernel, userland)) = Kernel::find(cache, Series::V6_1, architecture).zip(Userland::find(cache, architecture)) else {
+        return Ok(None);
+    };
+    Ok(Some(Ready { toolchain, kernel, userland }))
 }
 
 fn damaged(what: &str) -> anyhow::Error {

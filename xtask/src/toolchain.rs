@@ -1,4 +1,4 @@
-//! The Rust toolchain for the programs that do not run here: the VMM (bare metal) and the guests' programs (arm64 Linux).
+//! The Rust toolchain for the programs that do not run here: VMMs (bare metal, or another machine's Linux) and the guests' programs.
 //!
 //! With rustup its targets are used. Where rustup is missing or cannot download, Debian's compiler serves: unpacked into the
 //! cache, with the core library for bare metal built from its sources once.
@@ -15,6 +15,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::apt::Apt;
+use crate::architecture::Architecture;
 use crate::cache::{Cache, Lock};
 use crate::progress::Step;
 use crate::workspace::Workspace;
@@ -35,8 +36,8 @@ pub(crate) enum Target {
     X86,
     /// A bare x86 machine of 32 bits without SSE: a guest in a vCPU of seL4. The target is Linux's, of which nothing is used.
     X86Paged,
-    /// Static programs for arm64 Linux guests.
-    Guest,
+    /// Static programs for Linux: guests', and a VMM that may run in another machine than this.
+    Linux(Architecture),
 }
 
 impl Target {
@@ -47,7 +48,7 @@ impl Target {
     const fn flags(self) -> &'static str {
         match self {
             Self::X86Paged => "-C linker-flavor=ld.lld -C relocation-model=static -C target-feature=+crt-static",
-            Self::Guest => "-C target-feature=+crt-static",
+            Self::Linux(_) => "-C target-feature=+crt-static",
             _ => "",
         }
     }
@@ -60,7 +61,8 @@ impl Target {
             Self::RiscV => "riscv64gc-unknown-none-elf",
             Self::X86 => "x86_64-unknown-none",
             Self::X86Paged => "i586-unknown-linux-gnu",
-            Self::Guest => "aarch64-unknown-linux-musl",
+            Self::Linux(Architecture::Arm64) => "aarch64-unknown-linux-musl",
+            Self::Linux(Architecture::Amd64) => "x86_64-unknown-linux-musl",
         }
     }
 }
@@ -149,7 +151,9 @@ impl Toolchain {
     /// The compiler's name of `target`.
     pub(crate) fn triple(&self, target: Target) -> &'static str {
         match (target, self) {
-            (Target::Guest, Self::Debian(_)) => "aarch64-unknown-linux-gnu",
+            (Target::Linux(architecture), Self::Debian(_)) => glibc(architecture),
+            // Whose rustup has no other C library for this machine's programs has this machine's.
+            (Target::Linux(architecture), Self::Rustup) if !rustup::has(target) => glibc(architecture),
             (target, _) => target.triple(),
         }
     }
@@ -157,7 +161,8 @@ impl Toolchain {
     fn settings(&self, target: Target) -> Result<Vec<(&'static str, OsString)>> {
         match self {
             // rustup's musl target brings its own C library and start files: the compiler's linker is enough.
-            Self::Rustup if target == Target::Guest => Ok(vec![("LINKER", OsString::from("rust-lld"))]),
+            Self::Rustup if matches!(target, Target::Linux(_)) && rustup::has(target) => Ok(vec![("LINKER", OsString::from("rust-lld"))]),
+            Self::Rustup if matches!(target, Target::Linux(_)) => Ok(vec![("RUSTFLAGS", OsString::from(target.flags()))]),
             // A system's target would take the system's linker.
             Self::Rustup if target == Target::X86Paged => {
                 Ok(vec![("LINKER", OsString::from("rust-lld")), ("RUSTFLAGS", OsString::from(target.flags()))])
@@ -178,6 +183,14 @@ impl fmt::Display for Toolchain {
             Self::Rustup => write!(f, "rustup's targets"),
             Self::Debian(debian) => write!(f, "{} in the cache", debian.origin()),
         }
+    }
+}
+
+/// The compiler's name of Linux with Debian's C library.
+const fn glibc(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::Arm64 => "aarch64-unknown-linux-gnu",
+        Architecture::Amd64 => "x86_64-unknown-linux-gnu",
     }
 }
 

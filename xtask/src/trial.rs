@@ -13,13 +13,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::launch::console::Line;
-use crate::launch::{Ended, Gic, Hypervisor, Input, Machine, Output, Patience, Staged, Verdict};
+use crate::launch::{Ended, Hypervisor, Input, Interrupts, Job, Order, Output, Patience, Verdict};
 use crate::modules::{self, Warnings};
 use crate::output;
 use crate::setup::Ready;
 use crate::system::System;
 use crate::workspace::Workspace;
-use crate::{guest, process, programs, progress};
+use crate::{guest, programs, progress};
 use transcript::{Outlook, Transcript};
 
 /// How long the others may go on when a run can no longer succeed: their findings help to understand it.
@@ -72,7 +72,7 @@ pub(crate) struct Trial {
     pub(crate) what: String,
     pub(crate) hypervisor: Hypervisor,
     pub(crate) system: System,
-    pub(crate) gic: Gic,
+    pub(crate) interrupts: Interrupts,
     pub(crate) show: Show,
     pub(crate) timeout: Duration,
 }
@@ -82,6 +82,8 @@ pub(crate) struct Trial {
 pub(crate) struct Run {
     pub(crate) ended: Ended,
     pub(crate) took: Duration,
+    /// Where it ran and why there, where that was a choice.
+    pub(crate) place: Option<String>,
     /// The kernel release that the guests' package has.
     pub(crate) kernel: String,
     /// Path of the console's log.
@@ -90,34 +92,39 @@ pub(crate) struct Run {
 
 /// The initial RAM disk with the guests' programs, made of what is there now.
 pub(crate) fn initramfs(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
-    let path = workspace.output()?.join("initramfs.cpio");
-    let programs = programs::build_guest(workspace, &ready.toolchain)?;
+    let architecture = ready.kernel.architecture;
+    let path = workspace.output()?.join(format!("initramfs-{}.cpio", architecture.debian()));
+    let programs = programs::build_guest(workspace, &ready.toolchain, architecture)?;
     let module = modules::build(workspace, &ready.kernel, Warnings::Shown)?;
-    guest::write_initramfs(&ready.kernel.clone().with_module(module), &ready.busybox, &programs, &path)?;
+    guest::write_initramfs(&ready.kernel.clone().with_module(module), &ready.userland, &programs, &path)?;
     Ok(path)
 }
 
 /// Runs a system to its end and gathers what its console says.
 pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result<(Transcript, Run)> {
-    let folder = workspace.output()?;
-    let log = folder.join(format!("{}.log", trial.name));
-    let topology = folder.join(format!("{}.topology", trial.name));
-    let Staged { program, layout } = trial.hypervisor.stage(workspace, &ready.toolchain, None, &trial.system, &topology)?;
-    let machine = Machine {
-        hypervisor: program,
-        layout,
-        cpu: trial.hypervisor.cpu(None),
-        gic: trial.gic,
+    let log = workspace.output()?.join(format!("{}.log", trial.name));
+    let order = Order {
+        system: &trial.system,
+        interrupts: trial.interrupts,
+        cpu: None,
         extra: Vec::new(),
         input: Input::Nothing,
         output: Output::Lines,
-        log: log.clone(),
+        log: &log,
+        program: None,
     };
+    let job = trial.hypervisor.prepare(workspace, ready, order)?;
+    let place = job.place().map(ToString::to_string);
+    if let Some(place) = &place {
+        output::line(place);
+    }
     if trial.show == Show::Everything {
-        for blob in &machine.layout.blobs {
-            output::line(format!("{:#012x} {:>9} bytes  {}", blob.image.address, blob.image.size, blob.path.display()));
+        if let Job::Arm(machine) = &job {
+            for blob in &machine.layout.blobs {
+                output::line(format!("{:#012x} {:>9} bytes  {}", blob.image.address, blob.image.size, blob.path.display()));
+            }
         }
-        output::line(process::describe(&machine.command()));
+        output::line(job.describe());
     }
     let mut transcript = Transcript::default();
     let started = Instant::now();
@@ -131,14 +138,14 @@ pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result
     };
     let patience = Patience::Limit(trial.timeout);
     let ended = if trial.show == Show::Progress {
-        progress::step(&trial.what, |_| machine.run(patience, watch))?
+        progress::step(&trial.what, |_| job.run(patience, watch))?
     } else {
-        machine.run(patience, &mut watch)?
+        job.run(patience, &mut watch)?
     };
     if ended == Ended::Interrupted {
         bail!("interrupted; the console so far is in {}", log.display());
     }
-    let run = Run { ended, took: started.elapsed(), kernel: ready.kernel.release.clone(), log: log.display().to_string() };
+    let run = Run { ended, took: started.elapsed(), place, kernel: ready.kernel.release.clone(), log: log.display().to_string() };
     Ok((transcript, run))
 }
 

@@ -13,15 +13,20 @@ use crossvm_manifest::Profile;
 
 pub(crate) use report::Report;
 
-use crate::launch::{Gic, Hypervisor};
+use crate::launch::{Gic, Hypervisor, kvm};
 use crate::manifest::{self, Platform};
 use crate::output;
 use crate::setup::{self, Existing, Ready};
 use crate::trial::{self, Flags, Show, Trial};
 use crate::workspace::Workspace;
 
-/// How long a run may take, on a machine that has much else to do.
-const DEFAULT_TIMEOUT: u64 = 400;
+/// How long a run may take, in seconds, on a machine that has much else to do. On KVM an emulated machine may run the guests' machines.
+const fn usual_timeout(on: Platform) -> u64 {
+    match on {
+        Platform::El2 | Platform::Sel4 => 400,
+        Platform::Kvm => 900,
+    }
+}
 
 /// Boot the VMs of a manifest with a guest of ours in each, and verify every connection from end to end.
 ///
@@ -45,9 +50,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "VERSION")]
     gic: Option<Gic>,
 
-    /// Give up after this time
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
-    timeout: u64,
+    #[command(flatten)]
+    kvm: kvm::Flags,
+
+    /// Give up after this time: 400 without it, 900 on KVM
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
 }
 
 /// One such run.
@@ -57,6 +65,7 @@ pub(crate) struct Play {
     pub(crate) on: Platform,
     /// `None`: the manifest's choice.
     pub(crate) gic: Option<Gic>,
+    pub(crate) kvm: kvm::Flags,
     pub(crate) show: Show,
     pub(crate) timeout: Duration,
 }
@@ -64,15 +73,17 @@ pub(crate) struct Play {
 impl Play {
     /// A run as the tests make it.
     pub(crate) fn for_test(manifest: PathBuf, on: Platform, gic: Option<Gic>) -> Self {
-        Self { manifest, on, gic, show: Show::Progress, timeout: Duration::from_secs(DEFAULT_TIMEOUT) }
+        let kvm = kvm::Flags::default();
+        Self { manifest, on, gic, kvm, show: Show::Progress, timeout: Duration::from_secs(usual_timeout(on)) }
     }
 }
 
 /// Verifies a manifest as the flags say.
 pub(crate) fn verify(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let Arguments { manifest, flags, on, gic, timeout } = arguments;
-    let ready = setup::setup(workspace, Existing::Keep)?;
-    let play = Play { manifest: manifest.clone(), on: *on, gic: *gic, show: flags.show(), timeout: Duration::from_secs(*timeout) };
+    let Arguments { manifest, flags, on, gic, kvm, timeout } = arguments;
+    let ready = setup::setup(workspace, Existing::Keep, on.architecture())?;
+    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(*on)));
+    let play = Play { manifest: manifest.clone(), on: *on, gic: *gic, kvm: *kvm, show: flags.show(), timeout };
     let report = self::play(workspace, &ready, &play)?;
     if let Some(path) = &flags.report {
         trial::report::write(&report, path)?;
@@ -88,8 +99,8 @@ pub(crate) fn verify(workspace: &Workspace, arguments: &Arguments) -> Result<()>
 /// Runs the manifest's system with guests of ours and verifies it.
 pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<Report> {
     let manifest = manifest::load(&play.manifest, play.on, play.gic)?;
-    let hypervisor = Hypervisor::of(play.on)?;
-    let gic = hypervisor.gic(manifest::gic(play.gic, play.on, &manifest))?;
+    let hypervisor = Hypervisor::of(play.on, manifest::kvm(play.kvm, play.on, &manifest))?;
+    let interrupts = hypervisor.interrupts(manifest::gic(play.gic, play.on, &manifest))?;
     let system = manifest::wiring(&manifest);
     if let Some(vm) = system.vms.iter().find(|vm| vm.device.profile == Profile::Reference) {
         bail!(
@@ -99,28 +110,30 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<
     }
     let initramfs = trial::initramfs(workspace, ready)?;
     let mut staged = system.clone();
+    let console = ready.kernel.architecture.console();
     for vm in &mut staged.vms {
         vm.kernel.clone_from(&ready.kernel.image);
         vm.initrd = Some(initramfs.clone());
         // A kernel that panics resets at once, so that the hypervisor learns of it.
         // A VM may have to wait until its peer is done with others.
         let plan = plan::of(&system, &vm.name)?;
-        vm.command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={} demo.timeout=180 demo.check={plan}", vm.name);
+        let line = format!("console={console} panic=-1 crossvm.vm={} demo.timeout=180 demo.check={plan}", vm.name);
+        vm.command_line = interrupts.command_line(&line);
     }
     let trial = Trial {
-        name: format!("verify-{}{}-gic{gic}", play.manifest.file_stem().unwrap_or_default().to_string_lossy(), play.on.mark()),
+        name: format!("verify-{}{}-{}", play.manifest.file_stem().unwrap_or_default().to_string_lossy(), play.on.mark(), interrupts.mark()),
         what: format!(
-            "running {} guests with {} connections under {} on a GICv{gic}",
+            "running {} guests with {} connections under {} on {interrupts}",
             system.vms.len(),
             system.connections.len(),
             hypervisor.name()
         ),
         hypervisor,
         system: staged,
-        gic,
+        interrupts,
         show: play.show,
         timeout: play.timeout,
     };
     let (transcript, run) = trial::run(workspace, ready, &trial)?;
-    Ok(checks::verify(&system, &transcript, &run, gic))
+    Ok(checks::verify(&system, &transcript, &run, interrupts))
 }

@@ -62,7 +62,7 @@ pub use connection::{Caching, Connection, End};
 pub use diagnostic::{Diagnostic, Diagnostics, Kind, Related};
 pub use limits::Limits;
 pub use objection::{Objection, Place};
-pub use platform::{El2, GicVersion, Platforms};
+pub use platform::{El2, GicVersion, Irqchip, Kvm, Platforms};
 pub use render::Style;
 pub use source::{Position, Source};
 pub use topology::Images;
@@ -166,6 +166,12 @@ fn platforms(found: &mut Collector<'_>, root: &Table<'_>) -> Platforms {
         match Table::of(value, "the platform el2") {
             Some(table) => platforms.el2 = platform::el2(found, &table),
             None => table::wrong_type(found, "el2", value, "a table", "a table: `[platform.el2]"),
+        }
+    }
+    if let Some(value) = table.get("kvm") {
+        match Table::of(value, "the platform kvm") {
+            Some(table) => platforms.kvm = platform::kvm(found, &table),
+            None => table::wrong_type(found, "kvm", value, "a table", "a table: `[platform.kvm]"),
         }
     }
     platforms

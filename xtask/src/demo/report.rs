@@ -4,7 +4,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use crate::tables::table;
-use crate::trial::report::{self, Check, GuestReport};
+use crate::trial::report::{self, Check, GuestReport, Machine};
 
 /// What a run has shown.
 #[derive(Debug, Clone, Serialize)]
@@ -15,8 +15,8 @@ pub(crate) struct Report {
     pub(crate) reasons: Vec<String>,
     /// Wall time of the run, from the emulator's start to its end.
     pub(crate) seconds: f64,
-    /// Version of the interrupt controller.
-    pub(crate) gic: String,
+    #[serde(flatten)]
+    pub(crate) machine: Machine,
     /// The mistake that was made on purpose, if any.
     pub(crate) sabotage: Option<String>,
     pub(crate) checks: Vec<Check>,
@@ -66,11 +66,11 @@ impl Report {
         ];
         let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
         format!(
-            "{}{tables}{passed} of {} checks passed in {:.1} s on a GICv{}. Console: {}\n",
+            "{}{tables}{passed} of {} checks passed in {:.1} s on {}. Console: {}\n",
             report::failure(&self.reasons),
             self.checks.len(),
             self.seconds,
-            self.gic,
+            self.machine,
             self.log
         )
     }

@@ -239,12 +239,12 @@ impl fmt::Display for Sabotage {
     }
 }
 
-/// The whole system, with this kernel and initial RAM disk in both VMs.
-pub(super) fn system(kernel: &Path, initrd: &Path, events: Events, sabotage: Option<Sabotage>) -> System {
+/// The whole system, with this kernel, initial RAM disk and console in both VMs.
+pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, events: Events, sabotage: Option<Sabotage>) -> System {
     let vm = |name: &str| {
         // A kernel that panics resets at once, so that the hypervisor learns of it.
         let events = events.of_one_side();
-        let mut command_line = format!("console=ttyAMA0 panic=-1 crossvm.vm={name} demo.events={events}");
+        let mut command_line = format!("console={console} panic=-1 crossvm.vm={name} demo.events={events}");
         if let Some(sabotage) = sabotage {
             // Nobody needs to wait long for what is known to fail.
             command_line.push_str(" demo.timeout=20 demo.reboot-timeout=20");
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_system_can_be_composed() {
-        let system = system(Path::new("Image"), Path::new("initrd"), Events::default(), None);
+        let system = system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), None);
         let topology = system.topology(|_| Ok(Image { address: 0x4200_0000, size: 1 })).unwrap();
         assert_eq!((topology.vms.len(), topology.components.len(), topology.connections.len()), (2, 1, 6));
         assert!(topology.vms.iter().all(|vm| vm.command_line.contains("demo.events=10000") && !vm.command_line.contains("sabotage")));
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_sabotage_reaches_its_vm_only() {
-        let system = system(Path::new("Image"), Path::new("initrd"), Events::default(), Some(Sabotage::KillGuest));
+        let system = system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), Some(Sabotage::KillGuest));
         assert!(!system.vms[0].command_line.contains("sabotage"));
         assert!(system.vms[1].command_line.ends_with("demo.sabotage=die"));
     }

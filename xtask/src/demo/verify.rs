@@ -3,16 +3,16 @@
 use super::Play;
 use super::report::{ConnectionReport, EndReport, Report};
 use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, VMS};
-use crate::launch::Gic;
+use crate::launch::Interrupts;
 use crate::progress::seconds;
 use crate::trial::Run;
 use crate::trial::fields::Fields;
 use crate::trial::findings::{self, Finding, took};
-use crate::trial::report::{self, Check};
+use crate::trial::report::{self, Check, Machine};
 use crate::trial::transcript::{Counts, Guest, Life, POWER_OFF, Transcript};
 
 /// Makes every check.
-pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, gic: Gic) -> Report {
+pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts: Interrupts) -> Report {
     let mut checks = vec![Check::new("hypervisor", findings::hypervisor(transcript, run))];
     for name in VMS {
         let guest = transcript.guest(name);
@@ -28,7 +28,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, gic: Gic) -
     checks.push(Check::new("reboot", reboot(transcript)));
     checks.extend([resume, resume_msix]);
     checks.push(Check::new("events", events(transcript, play.events)));
-    checks.push(Check::new("interrupts", interrupts(transcript)));
+    checks.push(Check::new("interrupts", interrupted(transcript)));
     for name in VMS {
         let guest = transcript.guest(name);
         checks.push(Check::new(format!("console-{name}"), findings::console(&guest)));
@@ -39,7 +39,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, gic: Gic) -
         ok: reasons.is_empty(),
         reasons,
         seconds: run.took.as_secs_f64(),
-        gic: gic.to_string(),
+        machine: Machine::of(interrupts, run),
         sabotage: play.sabotage.map(|sabotage| sabotage.to_string()),
         guests: report::guests(transcript, VMS.into_iter()),
         connections: CONNECTIONS.iter().map(|connection| connection_report(transcript, connection, &checks)).collect(),
@@ -241,7 +241,7 @@ fn events(transcript: &Transcript, events: Events) -> Finding {
 }
 
 /// Each connection has interrupted, as its driver should be.
-fn interrupts(transcript: &Transcript) -> Finding {
+fn interrupted(transcript: &Transcript) -> Finding {
     let mut sums = [0, 0];
     for name in VMS {
         for life in transcript.guest(name).lives {

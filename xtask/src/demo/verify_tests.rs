@@ -9,7 +9,13 @@ use crate::launch::console::Line;
 const GOOD: &str = include_str!("fixtures/good.log");
 
 fn run() -> Run {
-    Run { ended: Ended::PoweredOff, took: Duration::from_secs(15), kernel: "6.1.0-56-cloud-arm64".to_owned(), log: "demo.log".to_owned() }
+    Run {
+        ended: Ended::PoweredOff,
+        took: Duration::from_secs(15),
+        place: None,
+        kernel: "6.1.0-56-cloud-arm64".to_owned(),
+        log: "demo.log".to_owned(),
+    }
 }
 
 fn report(log: &str, run: &Run) -> Report {
@@ -17,7 +23,7 @@ fn report(log: &str, run: &Run) -> Report {
     for line in log.lines() {
         transcript.add(&Line::parse(Duration::ZERO, line));
     }
-    verify(&transcript, run, Play::default(), crate::launch::Gic::V3)
+    verify(&transcript, run, Play::default(), Interrupts::Gic(crate::launch::Gic::V3))
 }
 
 /// The checks that fail in `log`, and the reasons.

@@ -1,10 +1,12 @@
 //! The initial RAM disk of the guests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::Userland;
 use super::cpio::{Archive, Device};
 
 /// Our programs in the guest.
@@ -31,16 +33,20 @@ const COMMANDS: &str = "ash awk base64 basename blkid cat chmod chown chroot cmp
     sysctl tail tar taskset tee test time timeout top touch tr true tty umount uname uniq uptime usleep vi watch wc which xargs xxd yes";
 
 /// Puts the disk together. The archive is not compressed: the emulated guest would spend longer on that than on copying.
-pub(crate) fn assemble(busybox: &Path, modules: &[PathBuf], programs: &Programs) -> Result<Vec<u8>> {
+pub(crate) fn assemble(userland: &Userland, modules: &[PathBuf], programs: &Programs) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for directory in DIRECTORIES {
-        archive.directory(directory);
-    }
-    archive.device("dev/console", Device { major: 5, minor: 1 });
-    archive.device("dev/null", Device { major: 1, minor: 3 });
-    archive.program("bin/busybox", &read(busybox)?);
-    for command in COMMANDS.split_whitespace() {
-        archive.link(&format!("bin/{command}"), "busybox");
+    shell(&mut archive, &userland.busybox)?;
+    let mut folders = BTreeSet::new();
+    for (place, file) in &userland.files {
+        // From the top down, each once.
+        let above: Vec<_> = place.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
+        for folder in above.into_iter().rev() {
+            let name = folder.to_string_lossy().into_owned();
+            if !DIRECTORIES.contains(&name.as_str()) && folders.insert(name.clone()) {
+                archive.directory(&name);
+            }
+        }
+        archive.program(&place.to_string_lossy(), &read(file)?);
     }
     for module in modules {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
@@ -54,6 +60,21 @@ pub(crate) fn assemble(busybox: &Path, modules: &[PathBuf], programs: &Programs)
     Ok(archive.finish())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// The folders that every disk has, the devices that the kernel wants before there are any, and busybox.
+pub(crate) fn shell(archive: &mut Archive, busybox: &Path) -> Result<()> {
+    for directory in DIRECTORIES {
+        archive.directory(directory);
+    }
+    archive.device("dev/console", Device { major: 5, minor: 1 });
+    archive.device("dev/null", Device { major: 1, minor: 3 });
+    archive.program("bin/busybox", &read(busybox)?);
+    for command in COMMANDS.split_whitespace() {
+        archive.link(&format!("bin/{command}"), "busybox");
+    }
+    Ok(())
+}
+
+/// The content of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -9,11 +9,20 @@ use clap::ValueEnum;
 
 use super::image;
 use crate::apt::{self, Apt, Side};
+use crate::architecture::Architecture;
 use crate::cache::{Cache, Lock};
 use crate::progress::Step;
 
 /// The kernel modules that the guests need, in the order of loading.
 const MODULES: [&str; 2] = ["uio", "uio_pci_generic"];
+
+/// The kernel modules that a kernel needs to run guests itself, in an emulated machine, in the order of loading. For arm64 they are built in.
+const fn kvm_modules(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        Architecture::Arm64 => &[],
+        Architecture::Amd64 => &["irqbypass", "kvm", "kvm-amd"],
+    }
+}
 
 /// A series of kernels that Debian 12 has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,11 +36,12 @@ pub(crate) enum Series {
 }
 
 impl Series {
-    /// The package that depends on the newest kernel.
-    const fn image_package(self) -> &'static str {
+    /// The package that depends on the newest kernel for `architecture`.
+    fn image_package(self, architecture: Architecture) -> String {
+        let architecture = architecture.debian();
         match self {
-            Self::V6_1 => "linux-image-cloud-arm64",
-            Self::V6_12 => "linux-image-6.12-cloud-arm64",
+            Self::V6_1 => format!("linux-image-cloud-{architecture}"),
+            Self::V6_12 => format!("linux-image-6.12-cloud-{architecture}"),
         }
     }
 
@@ -51,11 +61,13 @@ impl Series {
         })
     }
 
-    /// Name of the kernel in the cache.
-    const fn entry(self) -> &'static str {
-        match self {
-            Self::V6_1 => "kernel",
-            Self::V6_12 => "kernel-6.12",
+    /// Name of the kernel for `architecture` in the cache.
+    const fn entry(self, architecture: Architecture) -> &'static str {
+        match (self, architecture) {
+            (Self::V6_1, Architecture::Arm64) => "kernel",
+            (Self::V6_12, Architecture::Arm64) => "kernel-6.12",
+            (Self::V6_1, Architecture::Amd64) => "kernel-amd64",
+            (Self::V6_12, Architecture::Amd64) => "kernel-6.12-amd64",
         }
     }
 }
@@ -72,23 +84,34 @@ impl fmt::Display for Series {
 /// The kernel in the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
-    /// The raw arm64 Image.
+    pub(crate) architecture: Architecture,
+    /// The raw arm64 Image, or the bzImage.
     pub(crate) image: PathBuf,
     /// What `uname -r` says in a guest that runs it.
     pub(crate) release: String,
     /// The package it came from, with its version.
     pub(crate) package: String,
     modules: Vec<PathBuf>,
+    /// The modules with which it runs guests itself, in the order of loading.
+    pub(crate) kvm_modules: Vec<PathBuf>,
 }
 
 impl Kernel {
     /// The kernel of `series`, if it is in the cache and undamaged.
-    pub(crate) fn find(cache: &Cache, series: Series) -> Option<Self> {
-        let stamp = cache.verified(series.entry())?;
-        let folder = cache.path(series.entry());
+    pub(crate) fn find(cache: &Cache, series: Series, architecture: Architecture) -> Option<Self> {
+        let entry = series.entry(architecture);
+        let stamp = cache.verified(entry)?;
+        let folder = cache.path(entry);
         let release = fs::read_to_string(folder.join("release")).ok()?;
-        let modules = MODULES.iter().map(|name| folder.join(format!("{name}.ko"))).collect();
-        Some(Self { image: folder.join("Image"), release, package: stamp.origin, modules })
+        let files = |names: &[&str]| names.iter().map(|name| folder.join(format!("{name}.ko"))).collect();
+        Some(Self {
+            architecture,
+            image: folder.join("Image"),
+            release,
+            package: stamp.origin,
+            modules: files(&MODULES),
+            kvm_modules: files(kvm_modules(architecture)),
+        })
     }
 
     /// The kernel with one more module to load: it follows the others into the initial RAM disk, as /lib/modules/NAME.ko.
@@ -103,28 +126,29 @@ impl Kernel {
     }
 
     /// Downloads and unpacks the current kernel of `series`.
-    pub(crate) fn install(cache: &Cache, lock: &Lock, apt: &Apt, series: Series, step: &Step) -> Result<()> {
-        let meta = series.image_package();
-        let dependencies = apt.depends(Side::Guest, meta)?;
+    pub(crate) fn install(cache: &Cache, lock: &Lock, apt: &Apt, series: Series, architecture: Architecture, step: &Step) -> Result<()> {
+        let side = Side::Guest(architecture);
+        let meta = series.image_package(architecture);
+        let dependencies = apt.depends(side, &meta)?;
         let name = dependencies.iter().find(|name| name.starts_with("linux-image-"));
         let name = name.ok_or_else(|| anyhow!("{meta} depends on no kernel package"))?;
-        let package = apt.find(Side::Guest, name)?;
+        let package = apt.find(side, name)?;
         let file = apt.fetch(&package, step)?;
         step.detail("unpacking the kernel");
-        cache.create(lock, series.entry(), &format!("{} {}", package.name, package.version), |folder| {
+        cache.create(lock, series.entry(architecture), &format!("{} {}", package.name, package.version), |folder| {
             let tree = folder.join("tree");
             apt::unpack(&file, &tree)?;
             let release = name.trim_start_matches("linux-image-").to_owned();
             let kernel = tree.join(format!("boot/vmlinuz-{release}"));
             let bytes = fs::read(&kernel).with_context(|| format!("the package {name} has no boot/vmlinuz-{release}"))?;
-            fs::write(folder.join("Image"), image::unwrap_kernel(bytes)?)?;
+            fs::write(folder.join("Image"), image::unwrap_kernel(bytes, architecture)?)?;
             fs::write(folder.join("release"), &release)?;
             let mut files = vec![PathBuf::from("Image"), PathBuf::from("release")];
-            let drivers = [format!("lib/modules/{release}"), format!("usr/lib/modules/{release}")]
-                .map(|modules| tree.join(modules).join("kernel/drivers/uio"));
-            for module in MODULES {
+            let roots =
+                [format!("lib/modules/{release}"), format!("usr/lib/modules/{release}")].map(|modules| tree.join(modules).join("kernel"));
+            for module in MODULES.iter().chain(kvm_modules(architecture)) {
                 let path = PathBuf::from(format!("{module}.ko"));
-                fs::write(folder.join(&path), read_module(&drivers, module)?)?;
+                fs::write(folder.join(&path), read_module(&roots, module)?)?;
                 files.push(path);
             }
             fs::remove_dir_all(&tree)?;
@@ -134,8 +158,10 @@ impl Kernel {
     }
 }
 
-fn read_module(folders: &[PathBuf], name: &str) -> Result<Vec<u8>> {
-    for folder in folders {
+/// The module `name`, from one of the places below `roots` where kernels have what we need.
+fn read_module(roots: &[PathBuf], name: &str) -> Result<Vec<u8>> {
+    const FOLDERS: [&str; 3] = ["drivers/uio", "arch/x86/kvm", "virt/lib"];
+    for folder in roots.iter().flat_map(|root| FOLDERS.map(|folder| root.join(folder))) {
         if let Ok(bytes) = fs::read(folder.join(format!("{name}.ko"))) {
             return Ok(bytes);
         }

@@ -89,6 +89,6 @@ impl Machine {
 }
 
 /// In the emulator's options a comma ends a value; a doubled one is a comma.
-fn escape(path: &Path) -> OsString {
+pub(super) fn escape(path: &Path) -> OsString {
     OsString::from(path.to_string_lossy().replace(',', ",,"))
 }

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Architecture;
 use super::headers::Headers;
-use crate::host::{GUEST_COMPILER, Installer, MAKE, Presence, Tool};
+use crate::architecture::Architecture;
+use crate::host::{COMPILER, GUEST_COMPILER, Installer, MAKE, Presence, Tool};
 use crate::output;
 use crate::process;
 use crate::workspace::Workspace;
@@ -17,7 +17,6 @@ use crate::workspace::Workspace;
 const SOURCES: &str = "guest/linux";
 const MODULE: &str = "crossvm.ko";
 
-const COMPILER: Tool = Tool { program: "gcc", purpose: "compiles the Linux driver for x86-64", packages: &["gcc"] };
 /// What the `objtool` of the kernel headers for x86-64 links, where it may be, and its package.
 const LIBRARY: &str = "libelf.so.1";
 const LIBRARY_FOLDERS: [&str; 3] = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"];

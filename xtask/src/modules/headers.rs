@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::Architecture;
 use crate::apt::{self, Apt, Side};
+use crate::architecture::Architecture;
 use crate::cache::Cache;
 use crate::guest::Series;
 use crate::output;
@@ -72,24 +72,6 @@ impl Headers {
     }
 }
 
-impl Architecture {
-    /// Debian's name.
-    pub(super) const fn debian(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Amd64 => "amd64",
-        }
-    }
-
-    /// The kernel's name, as `ARCH=` wants it.
-    pub(super) const fn kernel(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Amd64 => "x86",
-        }
-    }
-}
-
 fn package(release: &str) -> String {
     format!("linux-headers-{release}")
 }
@@ -111,7 +93,7 @@ fn newest_cached(cache: &Cache, series: Series, architecture: Architecture) -> O
 fn side(architecture: Architecture) -> Result<Side> {
     let host = process::output(std::process::Command::new("dpkg").arg("--print-architecture"))?;
     match architecture {
-        Architecture::Arm64 => Ok(Side::Guest),
+        Architecture::Arm64 => Ok(Side::Guest(architecture)),
         Architecture::Amd64 if host.trim() == "amd64" => Ok(Side::Host),
         Architecture::Amd64 => bail!("modules for amd64 are built on amd64 only; this machine is {}", host.trim()),
     }

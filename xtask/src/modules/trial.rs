@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use crossvm_manifest::{ComponentKind, Dataport, Device, Interrupt, Profile, Rights, Width};
 
 use super::{Warnings, build};
+use crate::architecture::Architecture;
 use crate::guest::{self, Series};
 use crate::launch::console::{Line, Source};
 use crate::launch::{Cpu, Ended, Gic, Input, Layout, Machine, Output, Patience, Verdict};
@@ -42,15 +43,15 @@ pub(crate) fn test(workspace: &Workspace, ready: &Ready, trial: Trial) -> Result
         Profile::Extended => ("msix", EXTENDED),
         Profile::Reference => ("reference", REFERENCE),
     };
-    let kernel = setup::kernel(series)?;
+    let kernel = setup::kernel(series, Architecture::Arm64)?;
     let module = build(workspace, &kernel, Warnings::Errors)?;
     let hypervisor = programs::build_vmm(workspace, &ready.toolchain)?;
-    let programs = programs::build_guest(workspace, &ready.toolchain)?;
+    let programs = programs::build_guest(workspace, &ready.toolchain, Architecture::Arm64)?;
     let folder = workspace.output()?;
     let name = format!("driver-{series}-gic{gic}-{expect}");
     let initramfs = folder.join(format!("{name}.cpio"));
     let image = kernel.image.clone();
-    guest::write_initramfs(&kernel.with_module(module), &ready.busybox, &programs, &initramfs)?;
+    guest::write_initramfs(&kernel.with_module(module), &ready.userland, &programs, &initramfs)?;
     let command_line = format!("console=ttyAMA0 panic=-1 rdinit=/driver-test driver-test.expect={expect}");
     let device = Device { profile, ..Device::default() };
     let vm = VmSpec { device, initrd: Some(initramfs), vcpus, ..VmSpec::new(VM, image, command_line) };

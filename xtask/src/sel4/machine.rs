@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::host::{self, Tool};
+use crate::host::{self, QEMU_X86 as QEMU, Tool};
 use crate::launch::console::{Line, Splitter};
 use crate::launch::{Ended, Output, Patience, Verdict, child};
 use crate::process;
 
-const QEMU: Tool =
-    Tool { program: "qemu-system-x86_64", purpose: "the machine that seL4's root tasks run in", packages: &["qemu-system-x86"] };
 const BOCHS: Tool = Tool {
     program: "bochs",
     purpose: "emulates a processor with VT-x",

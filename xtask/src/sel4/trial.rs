@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::kernel::{self, Variant};
 use super::machine::{Boot, Machine};
+use crate::architecture::Architecture;
 use crate::cache::Cache;
 use crate::launch::Ended;
 use crate::launch::console::{Line, Source};
@@ -209,7 +210,7 @@ fn finished(end: Option<&Fields>, lines: &[Line], ended: &Ended) -> Finding {
 fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
     match Toolchain::find(&Cache::find()?)? {
         Some(toolchain) => Ok(toolchain),
-        None => Ok(setup::setup(workspace, setup::Existing::Keep)?.toolchain),
+        None => Ok(setup::setup(workspace, setup::Existing::Keep, Architecture::Arm64)?.toolchain),
     }
 }
 

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use crossvm_manifest::Profile;
 
+use crate::architecture::Architecture;
 use crate::demo::{self, Events, Play, Sabotage};
 use crate::guest::Series;
 use crate::launch::{Gic, Installed};
@@ -129,22 +130,29 @@ pub(super) const STEPS: &[Step] = &[
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     workspace: &'a Workspace,
-    ready: Option<Ready>,
+    /// For guests of each architecture that was asked for.
+    ready: Vec<Ready>,
 }
 
 impl<'a> Context<'a> {
     /// Nothing is known yet.
     pub(super) fn new(workspace: &'a Workspace) -> Self {
-        Self { workspace, ready: None }
+        Self { workspace, ready: Vec::new() }
     }
 
-    /// What setup has found or installed; done once.
+    /// What setup has found or installed for arm64 guests; done once.
     fn ready(&mut self) -> Result<Ready> {
-        if let Some(ready) = &self.ready {
+        self.ready_for(Architecture::Arm64)
+    }
+
+    /// The same for guests of `architecture`.
+    fn ready_for(&mut self, architecture: Architecture) -> Result<Ready> {
+        if let Some(ready) = self.ready.iter().find(|ready| ready.kernel.architecture == architecture) {
             return Ok(ready.clone());
         }
-        let ready = setup::setup(self.workspace, Existing::Keep)?;
-        Ok(self.ready.insert(ready).clone())
+        let ready = setup::setup(self.workspace, Existing::Keep, architecture)?;
+        self.ready.push(ready.clone());
+        Ok(ready)
     }
 }
 
@@ -282,7 +290,7 @@ fn manifest(context: &mut Context<'_>, name: &str, gic: Gic) -> Result<()> {
 }
 
 fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
-    let ready = context.ready()?;
+    let ready = context.ready_for(play.on.architecture())?;
     let report = demo::play(context.workspace, &ready, play)?;
     output::line(report.show());
     if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{Target, Verb, sysroot};
 use crate::apt::{self, Apt, Package, Side};
+use crate::architecture::Architecture;
 use crate::cache::{Cache, Lock};
 use crate::process;
 use crate::progress::Step;
@@ -21,7 +22,7 @@ const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-clippy", SOURCES];
 const SOURCES: &str = "rust-web-src";
 /// Of the sources only the library's: the others are 40,000 files.
 const LIBRARY_SOURCES: [&str; 2] = ["./usr/src/*/library", "./usr/lib"];
-/// The standard library for the guests.
+/// The standard library for Linux.
 const GUEST_LIBRARY: &str = "libstd-rust-web-dev";
 /// The oldest compiler that builds us.
 const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -38,7 +39,8 @@ impl Debian {
     pub(super) fn find(cache: &Cache) -> Option<Self> {
         let stamp = cache.verified(ENTRY)?;
         let folder = cache.path(ENTRY);
-        let complete = Target::BARE.iter().all(|target| sysroot::has(&folder, target.triple()));
+        let libraries = Architecture::ALL.iter().all(|architecture| has_library(&folder, *architecture));
+        let complete = libraries && Target::BARE.iter().all(|target| sysroot::has(&folder, target.triple()));
         complete.then_some(Self { folder, origin: stamp.origin })
     }
 
@@ -70,8 +72,9 @@ impl Debian {
 
     /// Linker and compiler flags of `target`, as cargo's settings.
     pub(super) fn settings(&self, target: Target) -> Result<Vec<(&'static str, OsString)>> {
-        if target == Target::Guest {
-            return Ok(vec![("LINKER", OsString::from("aarch64-linux-gnu-gcc")), ("RUSTFLAGS", OsString::from(target.flags()))]);
+        if let Target::Linux(architecture) = target {
+            let linker = format!("{}-gcc", architecture.gnu());
+            return Ok(vec![("LINKER", OsString::from(linker)), ("RUSTFLAGS", OsString::from(target.flags()))]);
         }
         let mut flags = OsString::from("--sysroot=");
         flags.push(self.folder.join(sysroot::FOLDER));
@@ -128,8 +131,20 @@ fn select(apt: &Apt) -> Result<Vec<Package>> {
             packages.push(apt.find(Side::Host, name)?);
         }
     }
-    packages.push(apt.find(Side::Guest, GUEST_LIBRARY)?);
+    for architecture in Architecture::ALL {
+        let library = apt.find(Side::Guest(architecture), GUEST_LIBRARY)?;
+        // This machine's own is among what the compiler depends on.
+        if !packages.contains(&library) {
+            packages.push(library);
+        }
+    }
     Ok(packages)
+}
+
+/// Whether the standard library for programs of `architecture` is there.
+fn has_library(folder: &Path, architecture: Architecture) -> bool {
+    let base = folder.join("usr/lib/rustlib").join(super::glibc(architecture)).join("lib");
+    base.is_dir()
 }
 
 fn installed(package: &str) -> bool {

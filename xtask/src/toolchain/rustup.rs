@@ -1,9 +1,11 @@
 //! The targets that rustup offers.
 
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{Target, Verb};
+use crate::architecture::Architecture;
 use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
@@ -11,16 +13,36 @@ use crate::workspace::Workspace;
 /// Without a network rustup can wait for a long time; with one it needs a few seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// All of them.
-pub(super) const TARGETS: [Target; 6] =
-    [Target::BareMetal, Target::Microcontroller, Target::RiscV, Target::X86, Target::X86Paged, Target::Guest];
+pub(super) const TARGETS: [Target; 7] = [
+    Target::BareMetal,
+    Target::Microcontroller,
+    Target::RiscV,
+    Target::X86,
+    Target::X86Paged,
+    Target::Linux(Architecture::Arm64),
+    Target::Linux(Architecture::Amd64),
+];
 
-/// Whether all targets are installed.
+/// Whether all targets are installed. This machine's own C library can stand in for another one that rustup has for it.
 pub(super) fn ready() -> bool {
-    if process::find_program("rustup").is_none() {
-        return false;
-    }
-    let Ok(installed) = process::output(Command::new("rustup").args(["target", "list", "--installed"])) else { return false };
-    TARGETS.iter().all(|target| installed.lines().any(|line| line.trim() == target.triple()))
+    let Some(installed) = installed() else { return false };
+    let own = |target: Target| matches!(target, Target::Linux(architecture) if architecture.is_ours());
+    TARGETS.iter().all(|target| own(*target) || includes(&installed, *target))
+}
+
+/// Whether `target` is installed. Asked once: what is installed later is there for the next run.
+pub(super) fn has(target: Target) -> bool {
+    static INSTALLED: OnceLock<Option<String>> = OnceLock::new();
+    INSTALLED.get_or_init(installed).as_ref().is_some_and(|installed| includes(installed, target))
+}
+
+fn installed() -> Option<String> {
+    process::find_program("rustup")?;
+    process::output(Command::new("rustup").args(["target", "list", "--installed"])).ok()
+}
+
+fn includes(installed: &str, target: Target) -> bool {
+    installed.lines().any(|line| line.trim() == target.triple())
 }
 
 /// Adds the targets to the toolchain in use; `false` where rustup is missing or cannot.

@@ -1,14 +1,17 @@
 //! The parts of a report that all runs have, for people and, as JSON, for programs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use comfy_table::{Cell, Table};
 use serde::Serialize;
 
+use super::Run;
 use super::findings::Finding;
 use super::transcript::{Guest, Life, Transcript};
+use crate::launch::Interrupts;
 use crate::tables::{bad, good, table};
 
 /// One thing that was verified.
@@ -28,6 +31,34 @@ impl Check {
             Err(detail) => (false, detail),
         };
         Self { name: name.into(), ok, detail }
+    }
+}
+
+/// What the guests ran on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    /// Version of Arm's interrupt controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gic: Option<String>,
+    /// The interrupt controller that the guests saw.
+    pub(crate) interrupt_controller: String,
+    /// Where it ran and why there, where that was a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+}
+
+impl Machine {
+    /// That of `run`.
+    pub(crate) fn of(interrupts: Interrupts, run: &Run) -> Self {
+        let gic = interrupts.gic().map(|gic| gic.to_string());
+        Self { gic, interrupt_controller: interrupts.to_string(), place: run.place.clone() }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.interrupt_controller)?;
+        self.place.as_ref().map_or(Ok(()), |place| write!(f, ", {place}"))
     }
 }
 

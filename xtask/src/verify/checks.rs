@@ -4,16 +4,16 @@ use crossvm_manifest::{ComponentKind, Rights};
 
 use super::plan::{self, Driver, Who};
 use super::report::{LinkEnd, LinkReport, Report, bytes};
-use crate::launch::Gic;
+use crate::launch::Interrupts;
 use crate::system::{ConnectionSpec, System};
 use crate::trial::Run;
 use crate::trial::fields::Fields;
 use crate::trial::findings::{self, Finding};
-use crate::trial::report::{self, Check};
+use crate::trial::report::{self, Check, Machine};
 use crate::trial::transcript::{Counts, Guest, POWER_OFF, Transcript};
 
 /// Makes every check.
-pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, gic: Gic) -> Report {
+pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, interrupts: Interrupts) -> Report {
     let mut checks = vec![Check::new("hypervisor", findings::hypervisor(transcript, run))];
     for vm in &system.vms {
         let (name, guest) = (&vm.name, transcript.guest(&vm.name));
@@ -31,7 +31,7 @@ pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, gic: G
         ok: reasons.is_empty(),
         reasons,
         seconds: run.took.as_secs_f64(),
-        gic: gic.to_string(),
+        machine: Machine::of(interrupts, run),
         guests: report::guests(transcript, system.vms.iter().map(|vm| vm.name.as_str())),
         checks,
         links,

@@ -21,8 +21,9 @@ fn report(log: &str, ended: Ended) -> Report {
     for line in log.lines() {
         transcript.add(&Line::parse(Duration::ZERO, line));
     }
-    let run = Run { ended, took: Duration::from_secs(9), kernel: "6.1.0-56-cloud-arm64".to_owned(), log: "verify.log".to_owned() };
-    verify(&system(), &transcript, &run, Gic::V3)
+    let run =
+        Run { ended, took: Duration::from_secs(9), place: None, kernel: "6.1.0-56-cloud-arm64".to_owned(), log: "verify.log".to_owned() };
+    verify(&system(), &transcript, &run, Interrupts::Gic(crate::launch::Gic::V3))
 }
 
 /// What fails on the good run with `from` replaced by `to`, and the reasons.

@@ -4,7 +4,7 @@ use comfy_table::{Cell, Table};
 use serde::Serialize;
 
 use crate::tables::table;
-use crate::trial::report::{self, Check, GuestReport};
+use crate::trial::report::{self, Check, GuestReport, Machine};
 
 /// What a run has shown.
 #[derive(Debug, Clone, Serialize)]
@@ -15,8 +15,8 @@ pub(crate) struct Report {
     pub(crate) reasons: Vec<String>,
     /// Wall time of the run, from the emulator's start to its end.
     pub(crate) seconds: f64,
-    /// Version of the interrupt controller.
-    pub(crate) gic: String,
+    #[serde(flatten)]
+    pub(crate) machine: Machine,
     pub(crate) checks: Vec<Check>,
     pub(crate) guests: Vec<GuestReport>,
     pub(crate) links: Vec<LinkReport>,
@@ -58,11 +58,11 @@ impl Report {
         let tables = [report::checks_table(&self.checks), report::guests_table(&self.guests), self.links_table()];
         let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
         format!(
-            "{}{tables}{passed} of {} checks passed in {:.1} s on a GICv{}. Console: {}\n",
+            "{}{tables}{passed} of {} checks passed in {:.1} s on {}. Console: {}\n",
             report::failure(&self.reasons),
             self.checks.len() + self.links.len(),
             self.seconds,
-            self.gic,
+            self.machine,
             self.log
         )
     }

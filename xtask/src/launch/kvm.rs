@@ -1,0 +1,144 @@
+//! `kvm-vmm`: as a child of ours where this machine's /dev/kvm runs kernels, else inside an emulated machine with a /dev/kvm of its own.
+//!
+//! ```text
+//!   Place::Here                      Place::Nested
+//!   xtask                            xtask
+//!     └─ kvm-vmm run NAME.toml         └─ QEMU, emulating a processor with virtualization (L1)
+//!          ├─ vm0                           └─ Debian's kernel, busybox, kvm-vmm run manifest.toml
+//!          └─ vm1                                ├─ vm0 (L2)
+//!                                                └─ vm1 (L2)
+//! ```
+//!
+//! Another architecture than x86-64 needs: its QEMU command in [`nested`], and its console's name in [`Architecture`].
+
+mod manifest;
+mod nested;
+mod place;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use super::child::{self, Ended, Output, Patience, Verdict};
+use super::console::Line;
+use super::interrupts::{Interrupts, Irqchip};
+use super::qemu::Input;
+use crate::architecture::Architecture;
+use crate::programs;
+use crate::setup::Ready;
+use crate::system::System;
+use crate::workspace::Workspace;
+pub(crate) use place::{Place, Wish};
+
+/// What a user chooses of a run on KVM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct Flags {
+    /// On KVM: who emulates the IOAPIC and the 8259; else the manifest's choice, else the kernel
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub(crate) irqchip: Option<Irqchip>,
+
+    /// On KVM: tell the guests' kernels not to use the IOAPIC, so that interrupt lines come through the 8259
+    #[arg(long)]
+    pub(crate) noapic: bool,
+
+    /// On KVM: where kvm-vmm runs; `auto` asks this machine's /dev/kvm whether it runs kernels
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
+    pub(crate) l1: Wish,
+}
+
+impl Flags {
+    /// The first that was given and means nothing elsewhere.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [(self.irqchip.is_some(), "--irqchip"), (self.noapic, "--noapic"), (self.l1 != Wish::Auto, "--l1")];
+        flags.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+/// The VMM on KVM, as the user wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kvm {
+    pub(crate) architecture: Architecture,
+    pub(crate) flags: Flags,
+}
+
+/// What a run is to be.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) system: &'a System,
+    pub(super) interrupts: Interrupts,
+    pub(super) input: Input,
+    pub(super) output: Output,
+    /// Every byte of the console goes here; the run's other files lie beside it.
+    pub(super) log: &'a Path,
+    /// This program instead of one that is built.
+    pub(super) program: Option<PathBuf>,
+}
+
+/// A run that can be started.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) place: Place,
+    command: Command,
+    input: Input,
+    output: Output,
+    log: PathBuf,
+    /// What an emulated machine's own kernel says.
+    inner: Option<PathBuf>,
+}
+
+impl Kvm {
+    /// Builds kvm-vmm, finds out where it can run, and lays out what it runs there.
+    pub(super) fn prepare(&self, workspace: &Workspace, ready: &Ready, order: Order<'_>) -> Result<Job> {
+        let Order { system, interrupts, input, output, log, program } = order;
+        let vmm = program.map_or_else(|| programs::build_kvm_vmm(workspace, &ready.toolchain, self.architecture), Ok)?;
+        let place = Place::choose(self.flags.l1, self.architecture, &vmm);
+        let arguments = arguments(interrupts);
+        let (command, inner) = match &place {
+            Place::Here { .. } => {
+                let path = log.with_extension("toml");
+                let text = manifest::write(system, |file| file.to_owned())?;
+                fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+                let mut command = Command::new(&vmm);
+                command.arg("run").arg(&path).args(arguments);
+                (command, None)
+            }
+            Place::Nested { .. } => {
+                let machine = nested::Machine { architecture: self.architecture, ready, vmm: &vmm, system, arguments, input, log };
+                let (command, inner) = machine.build()?;
+                (command, Some(inner))
+            }
+        };
+        Ok(Job { place, command, input, output, log: log.to_owned(), inner })
+    }
+}
+
+/// Flags of kvm-vmm.
+fn arguments(interrupts: Interrupts) -> Vec<String> {
+    match interrupts {
+        Interrupts::Gic(_) => Vec::new(),
+        Interrupts::Pc { irqchip, .. } => ["--irqchip", irqchip.name()].map(str::to_owned).into(),
+    }
+}
+
+impl Job {
+    /// The command that starts it.
+    pub(super) fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// Runs it to its end. Each line goes to `each`, which says whether to go on.
+    pub(super) fn run(&self, patience: Patience, each: impl FnMut(Line) -> Verdict) -> Result<Ended> {
+        let mut command = Command::new(self.command.get_program());
+        command.args(self.command.get_args());
+        let input = if self.input == Input::Terminal { Stdio::inherit() } else { Stdio::null() };
+        let ended = child::run(command, input, self.output, &self.log, patience, each)?;
+        match &self.inner {
+            // An emulator that ends in order says nothing about the program inside.
+            Some(inner) if ended == Ended::PoweredOff => nested::verdict(inner),
+            _ => Ok(ended),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! An emulated machine (L1) that runs Debian's kernel with KVM, and kvm-vmm on it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::manifest;
+use crate::architecture::Architecture;
+use crate::guest::{Archive, initramfs};
+use crate::host::{self, Tool};
+use crate::launch::Ended;
+use crate::launch::qemu::{Input, escape};
+use crate::setup::Ready;
+use crate::system::System;
+
+/// The first process there.
+const INIT: &str = include_str!("l1-init");
+/// Marks of what it says.
+const BEGIN: &str = "crossvm-l1: begin";
+const END: &str = "crossvm-l1: end status=";
+/// Memory for the machine's own kernel and programs, beside what the VMs and their files take.
+const OWN_MEMORY: u64 = 512 << 20;
+/// The emulated machine has so many CPUs, as far as this one does and VMs use them.
+const CPUS: [usize; 2] = [2, 8];
+/// How many of its last lines explain why the machine ended early.
+const LAST_WORDS: usize = 5;
+
+/// What is to be emulated, and run in there.
+#[derive(Debug)]
+pub(super) struct Machine<'a> {
+    pub(super) architecture: Architecture,
+    pub(super) ready: &'a Ready,
+    pub(super) vmm: &'a Path,
+    pub(super) system: &'a System,
+    /// Flags of kvm-vmm.
+    pub(super) arguments: Vec<String>,
+    pub(super) input: Input,
+    pub(super) log: &'a Path,
+}
+
+/// How an architecture is emulated.
+struct Emulator {
+    tool: Tool,
+    /// The machine, its CPUs and what more it takes.
+    flags: &'static [&'static str],
+    /// Its two serial ports as the kernel calls them: kvm-vmm's, and the kernel's own.
+    ports: [&'static str; 2],
+    /// Parameters of the kernel.
+    parameters: &'static str,
+}
+
+impl Emulator {
+    fn of(architecture: Architecture) -> Result<Self> {
+        match architecture {
+            Architecture::Amd64 => Ok(Self {
+                tool: host::QEMU_X86,
+                // This processor has SVM.
+                flags: &["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max"],
+                ports: ["ttyS0", "ttyS1"],
+                // A CPU that is emulated may be away for longer than a watchdog likes.
+                parameters: "console=ttyS1 panic=-1 mitigations=off nowatchdog",
+            }),
+            Architecture::Arm64 => bail!("no machine is known here that would run kvm-vmm for arm64"),
+        }
+    }
+}
+
+impl Machine<'_> {
+    /// Writes the machine's files; returns the command that starts it, and where its kernel's console will be.
+    pub(super) fn build(&self) -> Result<(Command, PathBuf)> {
+        let emulator = Emulator::of(self.architecture)?;
+        host::install_missing(&[emulator.tool])?;
+        let disk = self.log.with_extension("l1.cpio");
+        let own = self.log.with_extension("l1.log");
+        // What an earlier run has said is not this one's.
+        fs::write(&own, "").with_context(|| format!("cannot write {}", own.display()))?;
+        let bytes = self.disk(&emulator)?;
+        fs::write(&disk, &bytes).with_context(|| format!("cannot write {}", disk.display()))?;
+
+        let mut command = Command::new(emulator.tool.program);
+        command.args(emulator.flags);
+        command.args(["-smp", &self.cpus().to_string(), "-m", &self.memory_mib(bytes.len())?.to_string()]);
+        command.args(["-display", "none", "-nodefaults", "-no-reboot"]);
+        match self.input {
+            Input::Nothing => command.args(["-monitor", "none", "-serial", "stdio"]),
+            // Ctrl-A belongs to kvm-vmm, so the emulator's own key is Ctrl-]: Ctrl-] x ends the machine.
+            Input::Terminal => command.args(["-serial", "mon:stdio", "-echr", "29"]),
+        };
+        let mut port = std::ffi::OsString::from("file:");
+        port.push(escape(&own));
+        command.arg("-serial").arg(port);
+        command.arg("-kernel").arg(&self.ready.kernel.image).arg("-initrd").arg(&disk);
+        command.args(["-append", emulator.parameters]);
+        Ok((command, own))
+    }
+
+    /// The machine's initial RAM disk.
+    fn disk(&self, emulator: &Emulator) -> Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        initramfs::shell(&mut archive, &self.ready.userland.busybox)?;
+        let mut modules = Vec::new();
+        for module in &self.ready.kernel.kvm_modules {
+            let name = module.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            archive.file(&format!("lib/modules/{name}"), &initramfs::read(module)?);
+            modules.push(name);
+        }
+        archive.program("init", INIT.as_bytes());
+        archive.directory("vmm");
+        archive.program("vmm/kvm-vmm", &initramfs::read(self.vmm)?);
+        for (name, text) in [
+            ("console", emulator.ports[0].to_owned()),
+            ("own", emulator.ports[1].to_owned()),
+            ("modules", modules.join(" ")),
+            ("arguments", self.arguments.join(" ")),
+        ] {
+            archive.file(&format!("vmm/{name}"), format!("{text}\n").as_bytes());
+        }
+        // Files that VMs share are there once.
+        let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+        let text = manifest::write(self.system, |path| {
+            let next = format!("file{}", files.len());
+            PathBuf::from(files.entry(path.to_owned()).or_insert(next).as_str())
+        })?;
+        archive.file("vmm/manifest.toml", text.as_bytes());
+        for (path, name) in &files {
+            archive.file(&format!("vmm/{name}"), &initramfs::read(path)?);
+        }
+        Ok(archive.finish())
+    }
+
+    fn cpus(&self) -> usize {
+        let [least, most] = CPUS;
+        let vcpus: usize = self.system.vms.iter().map(|vm| usize::from(vm.vcpus)).sum();
+        let here = thread::available_parallelism().map_or(least, usize::from);
+        here.min(vcpus).clamp(least, most)
+    }
+
+    /// The VMs' memory, all dataports, and the disk twice: it is unpacked from where it was loaded.
+    fn memory_mib(&self, disk: usize) -> Result<u64> {
+        let vms = self.system.vms.iter().map(|vm| vm.memory);
+        let dataports = self.system.connections.iter().flat_map(|connection| &connection.dataports).map(|dataport| dataport.size);
+        let sum = vms.chain(dataports).fold(OWN_MEMORY, u64::saturating_add);
+        let disk = u64::try_from(disk).context("the disk is too large")?;
+        Ok(sum.saturating_add(disk.saturating_mul(2)).div_ceil(1 << 20))
+    }
+}
+
+/// How kvm-vmm came to its end, out of what the machine's own console says.
+pub(super) fn verdict(own: &Path) -> Result<Ended> {
+    let text = fs::read(own).with_context(|| format!("cannot read {}", own.display()))?;
+    let failed = |why: String| Ended::Failed(format!("{why}. The emulated machine's own console: {}", own.display()));
+    Ok(match judge(&String::from_utf8_lossy(&text)) {
+        Ok(()) => Ended::PoweredOff,
+        Err(why) => failed(why),
+    })
+}
+
+fn judge(text: &str) -> std::result::Result<(), String> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let begin = lines.iter().position(|line| *line == BEGIN).map_or(0, |begin| begin + 1);
+    let said = lines.iter().skip(begin).copied();
+    let status = said.clone().find_map(|line| line.strip_prefix(END));
+    // The kernel's own lines begin with their time.
+    let words: Vec<&str> = said.filter(|line| !line.is_empty() && !line.starts_with(['[', '<']) && !line.starts_with(END)).collect();
+    match status {
+        Some("0") => Ok(()),
+        Some(status) => Err(format!("kvm-vmm ended with status {status}: {}", words.join("; "))),
+        None => {
+            let last: Vec<_> = lines.iter().filter(|line| !line.is_empty()).copied().collect();
+            let last = last.get(last.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join("; ");
+            Err(format!("the emulated machine ended before kvm-vmm did: {last}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inner_status_is_the_run_s() {
+        let text =
+            |end: &str| format!("[ 0.1] Linux\n{BEGIN}\r\n[ 1.0] kvm: Nested Virtualization enabled\r\nError: no kernel\r\n{end}\r\n");
+        assert_eq!(judge(&text(&format!("{END}0"))), Ok(()));
+        assert_eq!(judge(&text(&format!("{END}3"))).unwrap_err(), "kvm-vmm ended with status 3: Error: no kernel");
+        let early = judge(&text("[ 5.0] Kernel panic")).unwrap_err();
+        assert!(early.starts_with("the emulated machine ended before kvm-vmm did: ") && early.ends_with("Kernel panic"), "{early}");
+        assert!(judge("").is_err());
+    }
+
+    #[test]
+    fn the_script_says_what_is_read() {
+        assert!(INIT.contains(&format!("echo '{BEGIN}'")) && INIT.contains(&format!("echo \"{END}$1\"")));
+    }
+}
