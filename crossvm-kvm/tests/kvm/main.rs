@@ -1,0 +1,10 @@
+//! The backend on this machine's KVM, with guests of a few instructions. Where `/dev/kvm` does not open, each test says so and is skipped.
+#![cfg(target_arch = "x86_64")]
+
+mod apic;
+mod emit;
+mod exits;
+mod interrupts;
+mod machine;
+mod memory;
+mod program;
