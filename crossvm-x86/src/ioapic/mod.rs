@@ -2,6 +2,8 @@
 
 mod pin;
 mod registers;
+#[cfg(test)]
+mod tests;
 
 use crossvm_core::{Level, Message};
 
