@@ -19,9 +19,9 @@ pub mod space;
 pub use dataport::{DataportError, Frame, MemfdDataport};
 pub use emit::{EmitErrors, EmitFds};
 pub use error::{Call, CallError};
-#[cfg(target_arch = "x86_64")]
-pub use interrupts::KernelInterrupts;
 pub use interrupts::{GsiPool, GsiRoutes, InterruptError, IrqFd, ResampledIrqFd, Route};
+#[cfg(target_arch = "x86_64")]
+pub use interrupts::{KernelInterrupts, SplitInterrupts};
 #[cfg(target_arch = "aarch64")]
 pub use interrupts::{Vgic, VgicConfig, VgicInterrupts, VgicVersion};
 pub use memfd::{Memfd, MemfdError};

@@ -86,7 +86,7 @@ impl InterruptController for KernelInterrupts {
 /// message asks for: a guest's device could ask for INIT or SMI.
 ///
 /// Intel SDM volume 3 §12.11: address bits 31–20 are 0xfee, data bits 7–0 the vector (from 16 on), 10–8 the delivery mode, 15 the trigger mode.
-fn as_edge(message: Message) -> Option<Message> {
+pub(super) fn as_edge(message: Message) -> Option<Message> {
     const FIXED: u32 = 0;
     const LOWEST_PRIORITY: u32 = 1;
     let mode = message.data >> 8 & 7;

@@ -16,6 +16,8 @@ mod irqfd;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 mod routes;
+#[cfg(target_arch = "x86_64")]
+mod split;
 #[cfg(target_arch = "aarch64")]
 mod vgic;
 
@@ -32,6 +34,8 @@ pub use irqfd::{IrqFd, ResampledIrqFd};
 #[cfg(target_arch = "x86_64")]
 pub use kernel::KernelInterrupts;
 pub use routes::{GsiRoutes, Route};
+#[cfg(target_arch = "x86_64")]
+pub use split::{KvmApics, SplitInterrupts};
 #[cfg(target_arch = "aarch64")]
 pub use vgic::{Vgic, VgicConfig, VgicInterrupts, VgicVersion};
 

@@ -1,11 +1,15 @@
 //! All that is unsafe: mapped memory, memory slots that point to it, and calls that kvm-ioctls does not have in the shape that is needed here.
 
+#[cfg(target_arch = "x86_64")]
+mod inject;
 mod ioeventfd;
 #[cfg(target_arch = "x86_64")]
 mod irqchip;
 mod mapping;
 mod memslot;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use inject::interrupt;
 pub(crate) use ioeventfd::{Registration, Stores};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use irqchip::{irqchip, set_edge_level_control};

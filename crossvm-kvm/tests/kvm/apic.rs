@@ -2,7 +2,6 @@
 
 use kvm_ioctls::VcpuFd;
 
-use crate::machine::{DONE, Machine};
 use crate::program::{Bytes, Program};
 
 pub(crate) const LOCAL_APIC: u64 = 0xfee0_0000;
@@ -32,8 +31,8 @@ fn set(registers: &mut Registers, bank: usize, vector: u8, on: bool) {
 }
 
 /// Turns it on.
-pub(crate) fn enable(machine: &mut Machine) {
-    store(machine, SPURIOUS, 0x1ff);
+pub(crate) fn enable() -> Program {
+    store(SPURIOUS, 0x1ff)
 }
 
 /// Takes the highest interrupt that is requested and of a higher class than what is in service and than the task's.
@@ -52,16 +51,21 @@ pub(crate) fn is_requested(vcpu: &VcpuFd, vector: u8) -> bool {
     byte(&vcpu.get_lapic().unwrap(), REQUESTED, vector).1 >> (vector & 7) & 1 != 0
 }
 
-/// Ends the interrupt that is in service: the guest's own store, as KVM tells IOAPICs of it. Gives the exits.
-pub(crate) fn end(machine: &mut Machine) -> Vec<crate::machine::Exit> {
-    machine.exits_of(&Program::new().store(LOCAL_APIC + END_OF_INTERRUPT, Bytes::Four, 0).out(DONE, 0))
+/// Ends the interrupt that is in service: by the guest's own store, as KVM tells IOAPICs of it.
+pub(crate) fn end() -> Program {
+    store(END_OF_INTERRUPT, 0)
 }
 
-/// The task's priority class: lower ones and the same are held back.
-pub(crate) fn set_task_class(machine: &mut Machine, class: u8) {
-    store(machine, TASK_PRIORITY as u64, u32::from(class) << 4);
+/// Sets the task's priority class: lower ones and the same are held back.
+pub(crate) fn set_task_class(class: u8) -> Program {
+    store(TASK_PRIORITY as u64, u32::from(class) << 4)
 }
 
-fn store(machine: &mut Machine, register: u64, value: u32) {
-    assert_eq!(machine.exits_of(&Program::new().store(LOCAL_APIC + register, Bytes::Four, value.into()).out(DONE, 0)), []);
+/// Masks LINT0, where the 8259 pair is.
+pub(crate) fn mask_pic() -> Program {
+    store(0x350, 0x1_0000)
+}
+
+fn store(register: u64, value: u32) -> Program {
+    Program::new().store(LOCAL_APIC + register, Bytes::Four, value.into())
 }

@@ -4,7 +4,9 @@
 mod apic;
 mod emit;
 mod exits;
+mod guest;
 mod interrupts;
 mod machine;
 mod memory;
 mod program;
+mod split;
