@@ -11,6 +11,8 @@ mod error;
 pub mod interrupts;
 pub mod memfd;
 pub mod notifier;
+#[cfg(target_arch = "x86_64")]
+pub mod payload;
 mod probe;
 #[allow(unsafe_code)]
 mod raw;
@@ -26,5 +28,7 @@ pub use interrupts::{KernelInterrupts, SplitInterrupts};
 pub use interrupts::{Vgic, VgicConfig, VgicInterrupts, VgicVersion};
 pub use memfd::{Memfd, MemfdError};
 pub use notifier::{EventNotifier, NotifierError};
+#[cfg(target_arch = "x86_64")]
+pub use probe::{GuestReport, probe_guest};
 pub use probe::{Report, probe};
 pub use space::{GuestSpace, SharedPage, SpaceError};

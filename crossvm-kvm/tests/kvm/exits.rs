@@ -1,5 +1,7 @@
 //! Guests run, and stop for what is the VMM's.
 
+use crossvm_kvm::{GuestReport, probe_guest};
+
 use crate::machine::{DONE, Exit, Machine, WINDOW, usable};
 use crate::program::{Bytes, Program};
 
@@ -34,5 +36,14 @@ fn a_halted_guest_stops_where_nothing_can_wake_it() {
         let mut machine = Machine::new();
         machine.start(&Program::new().halt());
         assert_eq!(machine.run(), Exit::Halt);
+    }
+}
+
+#[test]
+fn the_probe_of_guests_comes_to_an_answer() {
+    if usable("probe of guests") {
+        let report = probe_guest();
+        println!("{report}");
+        assert!(matches!(report, GuestReport::Sound | GuestReport::Unsound { .. }), "{report}");
     }
 }

@@ -5,21 +5,15 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use crossvm_core::{GuestAddr, GuestRange};
-use crossvm_kvm::{GuestSpace, probe};
+use crossvm_kvm::{GuestSpace, payload, probe};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
-use vm_memory::{Bytes, GuestAddress, GuestRegionMmap, MemoryRegionAddress};
+use vm_memory::{GuestAddress, GuestRegionMmap};
 
-use crate::program::{CODE, Program};
+use crate::program::Program;
 
 pub(crate) const RAM: u64 = 2 << 20;
 /// Where the tests put connections: 1 GiB, so that nothing is near it.
 pub(crate) const WINDOW: u64 = 1 << 30;
-
-const PML4: u64 = 0x1000;
-const PDPT: u64 = 0x2000;
-const DIRECTORIES: u64 = 0x3000;
-const STACK: u64 = 0x1_0000;
-const GDT: u64 = 0x7000;
 
 /// Port of the end of a program.
 pub(crate) const DONE: u8 = 0x10;
@@ -88,58 +82,14 @@ impl Machine {
         let ram = Arc::new(GuestRegionMmap::from_range(GuestAddress(0), usize::try_from(RAM).unwrap(), None).unwrap());
         space.add_ram(Arc::clone(&ram)).unwrap();
         let vcpu = vm.create_vcpu(0).unwrap();
-        let mut machine = Self { vm, vcpu, space, ram };
-        machine.power_on();
-        machine
-    }
-
-    pub(crate) fn write(&self, address: u64, bytes: &[u8]) {
-        self.ram.write_slice(bytes, MemoryRegionAddress(address)).unwrap();
-    }
-
-    /// Long mode with the first 4 GiB mapped as they are.
-    fn power_on(&mut self) {
-        let cpuid = Kvm::new().unwrap().get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES).unwrap();
-        self.vcpu.set_cpuid2(&cpuid).unwrap();
-        self.write(PML4, &(PDPT | 3).to_le_bytes());
-        for gib in 0..4 {
-            let directory = DIRECTORIES + gib * 0x1000;
-            self.write(PDPT + gib * 8, &(directory | 3).to_le_bytes());
-            for index in 0..512 {
-                self.write(directory + index * 8, &(gib << 30 | index << 21 | 0x83).to_le_bytes());
-            }
-        }
-        // Null, code, data.
-        for (index, descriptor) in [0u64, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff].into_iter().enumerate() {
-            self.write(GDT + index as u64 * 8, &descriptor.to_le_bytes());
-        }
-        let mut sregs = self.vcpu.get_sregs().unwrap();
-        let segment = |selector, type_, l| kvm_bindings::kvm_segment {
-            base: 0,
-            limit: u32::MAX,
-            selector,
-            type_,
-            present: 1,
-            s: 1,
-            l,
-            db: 1 - l,
-            g: 1,
-            ..Default::default()
-        };
-        sregs.cs = segment(8, 11, 1);
-        let data = segment(16, 3, 0);
-        (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
-        (sregs.gdt.base, sregs.gdt.limit) = (GDT, 23);
-        (sregs.cr0, sregs.cr3, sregs.cr4, sregs.efer) = (0x8000_0031, PML4, 0x20, 0x500);
-        self.vcpu.set_sregs(&sregs).unwrap();
+        payload::long_mode(&Kvm::new().unwrap(), &vcpu, &ram).unwrap();
+        Self { vm, vcpu, space, ram }
     }
 
     /// Puts the program in place, and the vCPU at its start. What an exit left unfinished is finished before.
     pub(crate) fn start(&mut self, program: &Program) {
         self.finish_exit();
-        self.write(CODE, program.code());
-        let regs = kvm_bindings::kvm_regs { rip: CODE, rsp: STACK, rflags: 2, ..Default::default() };
-        self.vcpu.set_regs(&regs).unwrap();
+        payload::start(&self.vcpu, &self.ram, program.code()).unwrap();
     }
 
     /// Completes the access that the last exit was about.

@@ -1,8 +1,5 @@
 //! Machine code of guests, put together by hand: 64-bit mode, no stack but for interrupts, no SSE.
 
-/// Where programs start.
-pub(crate) const CODE: u64 = 0x8000;
-
 /// Instructions one behind the other.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Program(Vec<u8>);

@@ -1,10 +1,16 @@
 //! Whether this machine's KVM can serve connections, and real guests.
 
+#[cfg(target_arch = "x86_64")]
+mod guest;
+
 use std::fmt;
 
 use kvm_ioctls::{Cap, Kvm};
 
 use crate::error::{Call, CallError};
+
+#[cfg(target_arch = "x86_64")]
+pub use guest::{GuestReport, probe_guest};
 
 /// The version of KVM's interface, which has not changed since Linux 2.6.22.
 const API_VERSION: i32 = 12;
@@ -47,7 +53,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether connections work on this KVM. It does not say that a real kernel runs in its guests: see [`probe_guest`](crate::probe_guest).
+    /// Whether connections work on this KVM. It does not say that a real kernel runs in its guests: on x86, `probe_guest` does.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.failure.is_none() && self.api_version == Some(API_VERSION) && self.missing.is_empty()
