@@ -1,6 +1,54 @@
-//! A VMM on KVM, composed from the crossvm and rust-vmm crates.
-#![allow(dead_code, unused_imports, reason = "what connects processes is here before what it connects")]
+//! A VMM on KVM, composed from the crossvm and rust-vmm crates: several VMs in one process, connected with each other and with native components.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | the command line | [`cli`] |
+//! | what is read, and what is wrong with it | [`load`] |
+//! | what connections are made of | [`wires`], [`bell`] |
+//! | VMs in several processes | [`link`] |
+//! | one VM | [`vm`] |
+//! | its machine | [`x86`] |
+//! | native components | [`component`] |
+//! | what is printed | [`console`], [`exits`] |
+//! | all that is unsafe | [`sys`] |
+#![deny(unsafe_code)]
 
+mod bell;
+mod cli;
+mod component;
+mod console;
+mod exits;
+mod input;
+#[allow(dead_code, unused_imports, reason = "not in use yet")]
 mod link;
+mod load;
+mod run;
+#[allow(unsafe_code)]
+mod sys;
+mod vm;
+mod wires;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
-fn main() {}
+#[cfg(target_arch = "x86_64")]
+use x86 as arch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => run::run(&run),
+        Command::Probe(probe) => run::probe(&probe),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("kvm-vmm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

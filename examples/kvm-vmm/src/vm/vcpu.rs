@@ -1,0 +1,117 @@
+//! The thread of a vCPU.
+
+use std::sync::{Arc, PoisonError};
+
+use crossvm_core::GuestAddr;
+#[cfg(target_arch = "x86_64")]
+use crossvm_core::Width;
+use kvm_ioctls::VcpuExit;
+
+use super::Machine;
+use super::power::{End, Next, ResetCause, Seen, StopReason};
+use crate::arch::board::Cpu;
+use crate::exits::ExitKind;
+use crate::sys::{KickTarget, ThreadId};
+
+/// What is to be done once the exit's data are no longer borrowed.
+enum After {
+    /// Nothing.
+    Nothing,
+    /// A kick: whoever kicked has something for the thread to look at.
+    Kicked,
+    /// The vCPU cannot go on.
+    Dump(String, End),
+    /// The VM ends.
+    End(End),
+}
+
+/// Runs the vCPU until its VM is off.
+pub(super) fn run(machine: &Arc<Machine>, mut cpu: Cpu) {
+    let target = KickTarget::new(&mut cpu.fd);
+    machine.threads.lock().unwrap_or_else(PoisonError::into_inner).push(ThreadId::current());
+    let mut seen = Seen::default();
+    loop {
+        match machine.power.next(&mut seen) {
+            Next::Run => {}
+            Next::Restore => {
+                let restored = cpu.restore();
+                if let Err(error) = &restored {
+                    machine.output.vmm(format_args!("{}: vCPU {} cannot be reset: {error}", machine.name, cpu.id));
+                }
+                if machine.power.restored(restored.is_ok()) {
+                    machine.wake();
+                }
+                continue;
+            }
+            Next::Exit => break,
+        }
+        match enter(machine, &mut cpu, &target) {
+            After::Nothing => {}
+            After::Kicked => cpu.fd.set_kvm_immediate_exit(0),
+            After::Dump(what, end) => {
+                machine.dump(cpu.id, format_args!("{what}"), &cpu.dump());
+                machine.end(end);
+            }
+            After::End(end) => machine.end(end),
+        }
+    }
+    drop(target);
+}
+
+/// Enters the guest, and serves what it leaves it for.
+fn enter(machine: &Machine, cpu: &mut Cpu, target: &KickTarget) -> After {
+    let exit = match cpu.fd.run() {
+        Ok(exit) => exit,
+        Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
+            machine.exits.count(ExitKind::Signal);
+            return After::Kicked;
+        }
+        Err(error) => {
+            machine.exits.count(ExitKind::Other);
+            return After::Dump(format!("KVM_RUN: {error}"), End::Stop(StopReason::Crash));
+        }
+    };
+    let _ = target;
+    match exit {
+        VcpuExit::MmioRead(at, data) => machine.load(GuestAddr::new(at), data),
+        VcpuExit::MmioWrite(at, data) => machine.store(GuestAddr::new(at), data),
+        #[cfg(target_arch = "x86_64")]
+        VcpuExit::IoIn(port, data) => {
+            let width = width(target, data.len());
+            machine.port_in(port, width, data);
+        }
+        #[cfg(target_arch = "x86_64")]
+        VcpuExit::IoOut(port, data) => {
+            let width = width(target, data.len());
+            machine.port_out(port, width, data);
+        }
+        VcpuExit::Intr => {
+            machine.exits.count(ExitKind::Signal);
+            return After::Kicked;
+        }
+        VcpuExit::Hlt => machine.exits.count(ExitKind::Halt),
+        VcpuExit::Shutdown => {
+            machine.exits.count(ExitKind::Other);
+            return After::Dump("triple fault".to_owned(), End::Reboot(ResetCause::TripleFault));
+        }
+        VcpuExit::SystemEvent(kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
+            machine.exits.count(ExitKind::Power);
+            return After::End(End::Stop(StopReason::PowerOff));
+        }
+        VcpuExit::SystemEvent(kvm_bindings::KVM_SYSTEM_EVENT_RESET, _) => {
+            machine.exits.count(ExitKind::Power);
+            return After::End(End::Reboot(ResetCause::Register));
+        }
+        other => {
+            machine.exits.count(ExitKind::Other);
+            return After::Dump(format!("it cannot go on: {other:x?}"), End::Stop(StopReason::Crash));
+        }
+    }
+    After::Nothing
+}
+
+/// How wide each of the accesses of an exit for a port is.
+#[cfg(target_arch = "x86_64")]
+fn width(target: &KickTarget, length: usize) -> Width {
+    Width::from_bytes(target.port_width().into()).filter(|width| width.bytes() <= length as u64).unwrap_or(Width::U8)
+}
