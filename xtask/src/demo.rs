@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: two unmodified Debian kernels side by side under a VMM of ours, connected by crossvm.
 
+mod exits;
 mod report;
 mod scenario;
 mod verify;

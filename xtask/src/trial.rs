@@ -3,6 +3,8 @@
 mod complaints;
 pub(crate) mod fields;
 pub(crate) mod findings;
+pub(crate) mod lspci;
+pub(crate) mod pc;
 pub(crate) mod report;
 pub(crate) mod transcript;
 

@@ -11,8 +11,8 @@ pub(crate) fn read() -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Who speaks of PCI in the kernel's log.
-const SPEAKERS: [&str; 6] = ["pci 0", "pci_bus", "pci-host", "uio_pci_generic", "crossvm 0", "PCI:"];
+/// Who speaks of PCI in the kernel's log; on a PC also of its tables and controllers.
+const SPEAKERS: [&str; 8] = ["pci 0", "pci_bus", "pci-host", "uio_pci_generic", "crossvm 0", "PCI:", "ACPI BIOS", "ACPI Error"];
 
 /// What the kernel says where it cannot give a function what it asks for, or does not believe its registers.
 const COMPLAINTS: [&str; 20] = [
@@ -78,6 +78,7 @@ mod tests {
             "[    0.4] pci 0000:00:01.0: [Firmware Bug]: reg 0x10: invalid BAR (can't size)",
             "[    0.4] pci 0000:00:01.0: unknown header type 7f, ignoring device",
             "[    1.4] uio_pci_generic 0000:00:01.0: No IRQ assigned to device: no support for interrupts?",
+            "[    0.2] ACPI BIOS Error (bug): Could not resolve symbol [\\_SB.PCI0], AE_NOT_FOUND (20220331/dswload2-162)",
             "[    2.0] irq 37: nobody cared (try booting with the \"irqpoll\" option)",
         ] {
             assert_eq!(complaint(&format!("[    0.1] Booting Linux\n{line}\nmore")), Some(line));

@@ -106,6 +106,26 @@ IPI0:        33        812       Rescheduling interrupts
     }
 
     #[test]
+    fn a_pc_s_controllers_are_understood() {
+        const PC: &str = "\
+            CPU0       CPU1
+   4:        731          5   IO-APIC   4-edge      ttyS0
+  17:       5360          2   IO-APIC  17-fasteoi   uio_pci_generic
+  10:         12          0    XT-PIC      uio_pci_generic, uio_pci_generic
+  25:          0          7   PCI-MSI 49152-edge      crossvm
+  26:          1          1  PCI-MSIX-0000:00:04.0   0-edge      crossvm
+ NMI:          0          0   Non-maskable interrupts
+ LOC:       9731       8815   Local timer interrupts
+";
+        let found = |irq| find(PC, irq).map(|line| (line.count, line.source));
+        assert_eq!(found(17), Some((5362, "IO-APIC+17-fasteoi+uio_pci_generic".to_owned())));
+        assert_eq!(found(10), Some((12, "XT-PIC+uio_pci_generic,+uio_pci_generic".to_owned())));
+        assert_eq!(found(25), Some((7, "PCI-MSI+49152-edge+crossvm".to_owned())));
+        assert_eq!(found(26), Some((2, "PCI-MSIX-0000:00:04.0+0-edge+crossvm".to_owned())));
+        assert_eq!(found(1), None);
+    }
+
+    #[test]
     fn only_the_whole_number_counts() {
         assert_eq!(find(TABLE, 2), None);
         assert_eq!(find(TABLE, 1), None);

@@ -40,6 +40,7 @@ mod events;
 mod interrupts;
 mod late;
 mod link;
+mod lspci;
 mod ping;
 mod random;
 mod report;
@@ -93,6 +94,7 @@ fn run(settings: &Settings, report: &Report) -> Result<After, Failure> {
         Task::Check(plan) => check::run(plan, &system, settings, report)?,
     };
     if after == After::PowerOff {
+        lspci::show(report)?;
         report.done();
     }
     Ok(after)

@@ -74,6 +74,11 @@ impl Report {
         Ok(())
     }
 
+    /// One line of what `lspci` shows, as it is.
+    pub(crate) fn lspci(&self, line: &str) {
+        self.print(&format!("DEMO lspci vm={} |{line}", self.vm));
+    }
+
     /// The VM reboots, and means to come back.
     pub(crate) fn leave(&self, Generation(generation): Generation) {
         self.print(&format!("DEMO leave vm={} generation={generation}", self.vm));

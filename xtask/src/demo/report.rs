@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::tables::table;
 use crate::trial::report::{self, Check, GuestReport, Machine};
+use crate::trial::transcript::Exits;
 
 /// What a run has shown.
 #[derive(Debug, Clone, Serialize)]
@@ -22,8 +23,25 @@ pub(crate) struct Report {
     pub(crate) checks: Vec<Check>,
     pub(crate) guests: Vec<GuestReport>,
     pub(crate) connections: Vec<ConnectionReport>,
+    /// What traffic costs in exits to user space, where the hypervisor tells them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exits: Vec<Cost>,
     /// The console of the run.
     pub(crate) log: String,
+}
+
+/// What the traffic on one connection has cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) connection: String,
+    /// What `units` counts: `ping round trip` or `MiB`.
+    pub(crate) unit: String,
+    pub(crate) units: u64,
+    /// Of both ends together.
+    pub(crate) exits: Exits,
+    pub(crate) exits_per_unit: f64,
+    /// Of them, those for emits.
+    pub(crate) emit_exits_per_unit: f64,
 }
 
 /// One connection.
@@ -42,6 +60,9 @@ pub(crate) struct EndReport {
     pub(crate) peer: String,
     pub(crate) events_sent: Option<u64>,
     pub(crate) events_received: Option<u64>,
+    /// Exits to user space that the device has caused, where the hypervisor tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) exits: Option<Exits>,
 }
 
 impl Report {
@@ -58,12 +79,15 @@ impl Report {
     /// The report for a person: the reasons of a failure first, then what was verified.
     pub(crate) fn show(&self) -> String {
         let passed = self.checks.iter().filter(|check| check.ok).count();
-        let tables = [
+        let mut tables = vec![
             report::checks_table(&self.checks),
             report::guests_table(&self.guests),
             report::interrupts_table(&self.guests),
             self.connections_table(),
         ];
+        if !self.exits.is_empty() {
+            tables.push(self.exits_table());
+        }
         let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
         format!(
             "{}{tables}{passed} of {} checks passed in {:.1} s on {}. Console: {}\n",
@@ -73,6 +97,21 @@ impl Report {
             self.machine,
             self.log
         )
+    }
+
+    fn exits_table(&self) -> Table {
+        let mut table = table(&["connection", "exits to user space", "for emits", "for taking events", "others", "per"]);
+        for cost in &self.exits {
+            table.add_row(vec![
+                cost.connection.clone(),
+                cost.exits.sum().to_string(),
+                cost.exits.emit.to_string(),
+                cost.exits.count.to_string(),
+                cost.exits.other.to_string(),
+                format!("{:.2} per {} ({})", cost.exits_per_unit, cost.unit, cost.units),
+            ]);
+        }
+        table
     }
 
     fn connections_table(&self) -> Table {

@@ -1,6 +1,7 @@
 //! From what the console says to what it proves. Pure: the same lines give the same report.
 
 use super::Play;
+use super::exits;
 use super::report::{ConnectionReport, EndReport, Report};
 use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, VMS};
 use crate::launch::Interrupts;
@@ -8,6 +9,8 @@ use crate::progress::seconds;
 use crate::trial::Run;
 use crate::trial::fields::Fields;
 use crate::trial::findings::{self, Finding, took};
+use crate::trial::lspci::{self, Expected};
+use crate::trial::pc;
 use crate::trial::report::{self, Check, Machine};
 use crate::trial::transcript::{Counts, Guest, Life, POWER_OFF, Transcript};
 
@@ -29,6 +32,14 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts:
     checks.extend([resume, resume_msix]);
     checks.push(Check::new("events", events(transcript, play.events)));
     checks.push(Check::new("interrupts", interrupted(transcript)));
+    if let Interrupts::Pc { noapic, .. } = interrupts {
+        for name in VMS {
+            let guest = transcript.guest(name);
+            checks.push(Check::new(format!("machine-{name}"), pc::found(&guest, noapic)));
+            checks.push(Check::new(format!("lspci-{name}"), lspci::check(&guest.last(), &shown(name))));
+        }
+        checks.push(Check::new("exits", exits::check(transcript)));
+    }
     for name in VMS {
         let guest = transcript.guest(name);
         checks.push(Check::new(format!("console-{name}"), findings::console(&guest)));
@@ -43,6 +54,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts:
         sabotage: play.sabotage.map(|sabotage| sabotage.to_string()),
         guests: report::guests(transcript, VMS.into_iter()),
         connections: CONNECTIONS.iter().map(|connection| connection_report(transcript, connection, &checks)).collect(),
+        exits: exits::report(transcript),
         checks,
         log: run.log.clone(),
     }
@@ -58,6 +70,7 @@ fn connection_report(transcript: &Transcript, connection: &DemoConnection, check
             peer: peer.to_owned(),
             events_sent: counts.map(|counts| counts.emitted),
             events_received: counts.map(|counts| counts.received),
+            exits: counts.and_then(|counts| counts.exits),
         }
     };
     ConnectionReport {
@@ -66,6 +79,16 @@ fn connection_report(transcript: &Transcript, connection: &DemoConnection, check
         ends: connection.ends.peers().map(end).to_vec(),
         bytes_verified: bytes,
     }
+}
+
+/// How `lspci` must show the connections of VM `name`.
+fn shown(name: &str) -> Vec<Expected<'static>> {
+    let expected = |connection: &'static DemoConnection| Expected {
+        name: connection.name,
+        driver: connection.driver,
+        msix: connection.interrupt() == "MSI-X",
+    };
+    of_vm(name).map(expected).collect()
 }
 
 /// The connections of VM `name`.
@@ -314,7 +337,7 @@ fn agreed(transcript: &Transcript, name: &str) -> Result<[u64; 2], String> {
     Ok([one.emitted, other.emitted])
 }
 
-fn counts(transcript: &Transcript, ends: Ends, peer: &str, connection: &str) -> Option<Counts> {
+pub(super) fn counts(transcript: &Transcript, ends: Ends, peer: &str, connection: &str) -> Option<Counts> {
     match ends {
         Ends::VmAndComponent { component, .. } if component == peer => {
             transcript.components.get(&(component.to_owned(), connection.to_owned())).copied()

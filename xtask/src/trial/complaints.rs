@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::RegexSet;
 
 /// Patterns of lines that must not be on a guest's console.
-const PATTERNS: [&str; 20] = [
+const PATTERNS: [&str; 33] = [
     // PCI resources
     r"BAR \d+.*: (no space|failed to assign|error updating|not assigned|can't)",
     r"can't claim",
@@ -13,9 +13,23 @@ const PATTERNS: [&str; 20] = [
     r"(?i)\bconflicts?\b",
     r"(?i)pci.*\binvalid\b",
     r"pci.*: .*ignoring",
-    r"pci.*\[Firmware (Bug|Warn)\]",
+    r"\[Firmware (Bug|Warn)\]",
+    // ACPI, and what a PC's firmware leaves to be told
+    r"ACPI( BIOS)? (Error|Warning|Exception)",
+    r"ACPI: .*([Uu]nable to|[Ff]ailed|not found)",
+    r"PCI INT .: (no GSI|failed|not connected)",
+    r"can't (derive routing|map (MMCONFIG|ECAM))",
+    r"PCI: not using (MMCONFIG|ECAM)",
+    r"(MMCONFIG|ECAM) .*not reserved in ACPI",
+    r"PCI: Fatal",
+    r"can't find IRQ",
+    r"(?i)\bBIOS bug\b",
+    r"IO-APIC.*(doesn't work|not connected)",
     // Interrupts
     r"(?i)irq \d+: nobody cared",
+    r"[Nn]o irq handler for vector",
+    r"(?i)spurious (8259A |APIC )?interrupt",
+    r"unchecked MSR access error",
     r"uio_pci_generic .*([Nn]o IRQ|[Ff]ail|[Ee]rror)",
     // Memory and exceptions
     r"Unable to handle",
@@ -63,6 +77,25 @@ mod tests {
             "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
             "rcu: INFO: rcu_preempt self-detected stall on CPU",
             "WARNING: CPU: 0 PID: 1 at kernel/irq/manage.c:1",
+            "ACPI BIOS Error (bug): Could not resolve symbol [\\_SB.PCI0], AE_NOT_FOUND (20220331/dswload2-162)",
+            "ACPI Error: Aborting method \\_SB.PCI0._CRS due to previous error (AE_NOT_FOUND) (20220331/psparse-529)",
+            "ACPI BIOS Warning (bug): Incorrect checksum in table [DSDT] - 0x00, should be 0x5A (20220331/tbprint-173)",
+            "ACPI Warning: GPE type mismatch (level/edge) (20220331/evxface-792)",
+            "ACPI: Unable to load the System Description Tables",
+            "[Firmware Bug]: TSC doesn't count with P0 frequency!",
+            "PCI: not using MMCONFIG",
+            "PCI: MMCONFIG at [mem 0xe0000000-0xe00fffff] not reserved in ACPI motherboard resources",
+            "PCI: Fatal: No config space access function found",
+            "..MP-BIOS bug: 8254 timer not connected to IO-APIC",
+            "pci 0000:00:01.0: can't find IRQ for PCI INT A; please try using pci=biosirq",
+            "uio_pci_generic 0000:00:01.0: PCI INT A: no GSI",
+            "uio_pci_generic 0000:00:01.0: PCI INT A: failed to register GSI",
+            "uio_pci_generic 0000:00:01.0: can't derive routing for PCI INT A",
+            "PCI: can't map MMCONFIG at [mem 0xe0000000-0xe00fffff]",
+            "ACPI: Failed to find ioapic for gsi : 24",
+            "__common_interrupt: 0.33 No irq handler for vector",
+            "spurious 8259A interrupt: IRQ7.",
+            "unchecked MSR access error: WRMSR to 0x1b (tried to write 0x0) at rIP: 0xffffffff81000000",
         ] {
             assert!(found_in(&format!("[    1.000000] {line}")), "{line}");
         }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::complaints;
 use super::fields::{Fields, number};
+use super::pc;
 use super::report::{BarMove, InterruptReport};
 use crate::launch::console::{Line, Source};
 
@@ -58,6 +61,10 @@ pub(crate) struct Life {
     pub(crate) bars: Vec<GuestBar>,
     /// Interrupts as its kernel counts them.
     pub(crate) interrupts: Vec<InterruptReport>,
+    /// Its PCI functions as `lspci` shows them, line by line.
+    pub(crate) lspci: Vec<String>,
+    /// Lines of its kernel about the machine that it has found, as far as they are looked for: see [`pc`].
+    pub(crate) boot: Vec<String>,
     /// It has said that it would reboot, at this time.
     pub(crate) left: Option<Duration>,
     /// It has said that it has done all, at this time.
@@ -88,12 +95,34 @@ pub(crate) struct Counts {
     pub(crate) emitted: u64,
     pub(crate) received: u64,
     pub(crate) dropped: u64,
+    /// Exits to user space that the device has caused, where the hypervisor tells them.
+    pub(crate) exits: Option<Exits>,
+}
+
+/// Exits to user space that one end of a connection has caused, by what the guest did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Exits {
+    /// It emitted.
+    pub(crate) emit: u64,
+    /// It took events.
+    pub(crate) count: u64,
+    /// Anything else.
+    pub(crate) other: u64,
+}
+
+impl Exits {
+    /// All of them.
+    pub(crate) fn sum(self) -> u64 {
+        self.emit.saturating_add(self.count).saturating_add(self.other)
+    }
 }
 
 /// One connection as the guest sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GuestDevice {
     pub(crate) name: String,
+    /// Domain, bus, device and function.
+    pub(crate) address: String,
     /// Who holds it; `-`: nobody.
     pub(crate) driver: String,
 }
@@ -104,6 +133,8 @@ pub(crate) struct GuestBar {
     pub(crate) connection: String,
     pub(crate) bar: u64,
     pub(crate) address: u64,
+    /// In bytes.
+    pub(crate) size: u64,
 }
 
 /// What a line means for the rest of the run.
@@ -191,6 +222,9 @@ impl Transcript {
     }
 }
 
+/// How many lines of one kind are kept of a guest: more than any honest one writes.
+const MOST_LINES: usize = 10_000;
+
 /// The reason for a stop that the guest itself has asked for.
 pub(crate) const POWER_OFF: &str = "power-off";
 
@@ -224,6 +258,12 @@ impl Guest {
             if complaints::found_in(text) {
                 self.complaints.push(text.to_owned());
             }
+            if pc::is_of_interest(text) {
+                let boot = &mut self.last_mut().boot;
+                if boot.len() < MOST_LINES {
+                    boot.push(text.to_owned());
+                }
+            }
             // A kernel that panics says nothing more, and nothing more will come from it.
             return if text.contains("Kernel panic") { Outlook::Lost } else { Outlook::Good };
         };
@@ -251,7 +291,7 @@ impl Life {
             }
             Some("device") => {
                 self.bars.extend(fields.get("bars").map(|bars| guest_bars(&word("name"), bars)).unwrap_or_default());
-                self.devices.push(GuestDevice { name: word("name"), driver: word("driver") });
+                self.devices.push(GuestDevice { name: word("name"), address: word("address"), driver: word("driver") });
             }
             Some("link") => self.links.push(fields),
             Some("interrupt") => self.interrupts.push(InterruptReport {
@@ -262,6 +302,13 @@ impl Life {
                 count: fields.number("count").unwrap_or(0),
                 source: word("source").replace('+', " "),
             }),
+            Some("lspci") => {
+                if let Some((_, line)) = words.split_once('|')
+                    && self.lspci.len() < MOST_LINES
+                {
+                    self.lspci.push(line.trim_end().to_owned());
+                }
+            }
             Some("leave") => self.left = Some(at),
             Some("done") => self.done = Some(at),
             _ => {
@@ -276,7 +323,10 @@ impl Life {
 
 fn counts(fields: &Fields) -> Option<Counts> {
     let dropped = fields.number("dropped").unwrap_or(0);
-    Some(Counts { emitted: fields.number("emitted")?, received: fields.number("received")?, dropped })
+    let exits = |key| fields.number(key);
+    let exits = exits("exits_emit").zip(exits("exits_count")).zip(exits("exits_other"));
+    let exits = exits.map(|((emit, count), other)| Exits { emit, count, other });
+    Some(Counts { emitted: fields.number("emitted")?, received: fields.number("received")?, dropped, exits })
 }
 
 fn bar_move(fields: &Fields) -> Option<BarMove> {
@@ -292,7 +342,8 @@ fn bar_move(fields: &Fields) -> Option<BarMove> {
 fn guest_bars(connection: &str, text: &str) -> Vec<GuestBar> {
     let one = |part: &str| {
         let mut numbers = part.split(':').map(number);
-        Some(GuestBar { connection: connection.to_owned(), bar: numbers.next()??, address: numbers.next()?? })
+        let mut next = || numbers.next()?;
+        Some(GuestBar { connection: connection.to_owned(), bar: next()?, address: next()?, size: next()? })
     };
     text.split('+').filter_map(one).collect()
 }
@@ -319,9 +370,24 @@ mod tests {
     fn bars_are_read_as_the_guest_prints_them() {
         let line = "[vm0] DEMO device vm=vm0 name=a:b address=0000:00:01.0 driver=crossvm bars=0:0x10000000:4096+1:0x10100000:65536";
         let life = gather(&[line]).0.guest("vm0").last();
-        let bar = |bar, address| GuestBar { connection: "a:b".to_owned(), bar, address };
-        assert_eq!(life.bars, [bar(0, 0x1000_0000), bar(1, 0x1010_0000)]);
-        assert_eq!(life.devices, [GuestDevice { name: "a:b".to_owned(), driver: "crossvm".to_owned() }]);
+        let bar = |bar, address, size| GuestBar { connection: "a:b".to_owned(), bar, address, size };
+        assert_eq!(life.bars, [bar(0, 0x1000_0000, 4096), bar(1, 0x1010_0000, 65536)]);
+        let device = GuestDevice { name: "a:b".to_owned(), address: "0000:00:01.0".to_owned(), driver: "crossvm".to_owned() };
+        assert_eq!(life.devices, [device]);
+    }
+
+    #[test]
+    fn exits_are_told_where_the_hypervisor_counts_them() {
+        let record = "[vmm] record=connection vm=vm0 name=ping emitted=5 received=4 dropped=0";
+        let (transcript, _) = gather(&[record, &format!("{} exits_emit=0 exits_count=4 exits_other=2", record.replace("ping", "bulk"))]);
+        let counts = transcript.guest("vm0").counts;
+        assert_eq!((counts["ping"].exits, counts["bulk"].exits), (None, Some(Exits { emit: 0, count: 4, other: 2 })));
+    }
+
+    #[test]
+    fn what_lspci_shows_is_kept_as_it_is() {
+        let life = gather(&["[vm0] DEMO lspci vm=vm0 |00:01.0 0500: 1af4:a111\r", "[vm0] DEMO lspci vm=vm0 |\tControl: I/O- x=y\r"]).0;
+        assert_eq!(life.guest("vm0").last().lspci, ["00:01.0 0500: 1af4:a111", "\tControl: I/O- x=y"]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::system::{ConnectionSpec, System};
 use crate::trial::Run;
 use crate::trial::fields::Fields;
 use crate::trial::findings::{self, Finding};
+use crate::trial::lspci::{self, Expected};
+use crate::trial::pc;
 use crate::trial::report::{self, Check, Machine};
 use crate::trial::transcript::{Counts, Guest, POWER_OFF, Transcript};
 
@@ -20,6 +22,10 @@ pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, interr
         checks.push(Check::new(format!("boot-{name}"), findings::boot(&guest, &run.kernel, vm.vcpus)));
         checks.push(Check::new(format!("devices-{name}"), devices(system, name, &guest)));
         checks.push(Check::new(format!("bars-{name}"), findings::bars(&guest.first())));
+        if let Interrupts::Pc { noapic, .. } = interrupts {
+            checks.push(Check::new(format!("machine-{name}"), pc::found(&guest, noapic)));
+            checks.push(Check::new(format!("lspci-{name}"), lspci::check(&guest.last(), &shown(system, name))));
+        }
         checks.push(Check::new(format!("console-{name}"), findings::console(&guest)));
         checks.push(Check::new(format!("power-off-{name}"), findings::power_off(&guest)));
     }
@@ -37,6 +43,13 @@ pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, interr
         links,
         log: run.log.clone(),
     }
+}
+
+/// How `lspci` must show the connections of VM `name`.
+fn shown<'a>(system: &'a System, name: &str) -> Vec<Expected<'a>> {
+    let expected =
+        |seat: plan::Seat<'a>| Expected { name: &seat.connection.name, driver: seat.driver.name(), msix: seat.driver == Driver::CrossVm };
+    plan::seats(system, name).into_iter().map(expected).collect()
 }
 
 /// The guest sees all of its connections, each with its driver.
