@@ -35,6 +35,7 @@ pub(crate) use place::{Place, Wish};
 
 /// What a user chooses of a run on KVM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// On KVM: who emulates the IOAPIC and the 8259; else the manifest's choice, else the kernel
     #[arg(long, value_enum, value_name = "WHO")]
