@@ -22,7 +22,7 @@ pub(crate) struct Machine {
     pub(crate) vm: Arc<VmFd>,
     pub(crate) vcpu: VcpuFd,
     pub(crate) space: GuestSpace,
-    ram: Arc<GuestRegionMmap>,
+    pub(crate) ram: Arc<GuestRegionMmap>,
 }
 
 /// What a guest did that stopped it.
@@ -71,6 +71,46 @@ pub(crate) fn range(start: u64, size: u64) -> GuestRange {
     GuestRange::new(at(start), size).unwrap()
 }
 
+/// Completes the access that the last exit was about.
+pub(crate) fn finish_exit(vcpu: &mut VcpuFd) {
+    vcpu.set_kvm_immediate_exit(1);
+    assert_eq!(vcpu.run().unwrap_err().errno(), libc::EINTR);
+    vcpu.set_kvm_immediate_exit(0);
+}
+
+/// Runs to the next exit.
+pub(crate) fn run(vcpu: &mut VcpuFd) -> Exit {
+    loop {
+        match vcpu.run() {
+            Ok(VcpuExit::IoOut(port, data)) => {
+                let mut value = [0; 4];
+                value[..data.len()].copy_from_slice(data);
+                return Exit::Out(port, u32::from_le_bytes(value));
+            }
+            Ok(VcpuExit::IoIn(port, data)) => {
+                data.fill(0);
+                return Exit::In(port);
+            }
+            Ok(VcpuExit::MmioRead(address, data)) => {
+                data.fill(0xff);
+                return Exit::Load(address, data.len());
+            }
+            Ok(VcpuExit::MmioWrite(address, data)) => return Exit::Store(address, data.to_vec()),
+            Ok(VcpuExit::Hlt) => return Exit::Halt,
+            Ok(VcpuExit::IoapicEoi(vector)) => return Exit::EndOfInterrupt(vector),
+            Ok(VcpuExit::IrqWindowOpen) => return Exit::WindowOpen,
+            Ok(VcpuExit::Intr) => {}
+            Ok(other) => {
+                let other = format!("{other:?}");
+                let regs = vcpu.get_regs();
+                return Exit::Other(format!("{other}, {regs:x?}"));
+            }
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {}
+            Err(error) => return Exit::Other(error.to_string()),
+        }
+    }
+}
+
 impl Machine {
     /// A machine on a fresh VM.
     pub(crate) fn new() -> Self {
@@ -88,48 +128,13 @@ impl Machine {
 
     /// Puts the program in place, and the vCPU at its start. What an exit left unfinished is finished before.
     pub(crate) fn start(&mut self, program: &Program) {
-        self.finish_exit();
+        finish_exit(&mut self.vcpu);
         payload::start(&self.vcpu, &self.ram, program.code()).unwrap();
-    }
-
-    /// Completes the access that the last exit was about.
-    pub(crate) fn finish_exit(&mut self) {
-        self.vcpu.set_kvm_immediate_exit(1);
-        assert_eq!(self.vcpu.run().unwrap_err().errno(), libc::EINTR);
-        self.vcpu.set_kvm_immediate_exit(0);
     }
 
     /// Runs to the next exit.
     pub(crate) fn run(&mut self) -> Exit {
-        loop {
-            match self.vcpu.run() {
-                Ok(VcpuExit::IoOut(port, data)) => {
-                    let mut value = [0; 4];
-                    value[..data.len()].copy_from_slice(data);
-                    return Exit::Out(port, u32::from_le_bytes(value));
-                }
-                Ok(VcpuExit::IoIn(port, data)) => {
-                    data.fill(0);
-                    return Exit::In(port);
-                }
-                Ok(VcpuExit::MmioRead(address, data)) => {
-                    data.fill(0xff);
-                    return Exit::Load(address, data.len());
-                }
-                Ok(VcpuExit::MmioWrite(address, data)) => return Exit::Store(address, data.to_vec()),
-                Ok(VcpuExit::Hlt) => return Exit::Halt,
-                Ok(VcpuExit::IoapicEoi(vector)) => return Exit::EndOfInterrupt(vector),
-                Ok(VcpuExit::IrqWindowOpen) => return Exit::WindowOpen,
-                Ok(VcpuExit::Intr) => {}
-                Ok(other) => {
-                    let other = format!("{other:?}");
-                    let regs = self.vcpu.get_regs();
-                    return Exit::Other(format!("{other}, {regs:x?}"));
-                }
-                Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {}
-                Err(error) => return Exit::Other(error.to_string()),
-            }
-        }
+        run(&mut self.vcpu)
     }
 
     /// Runs the program to its end, and gives the exits before it.

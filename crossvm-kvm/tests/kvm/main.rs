@@ -2,6 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod apic;
+mod connections;
 mod emit;
 mod exits;
 mod guest;
