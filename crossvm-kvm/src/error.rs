@@ -57,7 +57,7 @@ pub enum Call {
     Irqchip,
     /// `KVM_CREATE_DEVICE`.
     CreateDevice,
-    /// `KVM_SET_DEVICE_ATTR`.
+    /// `KVM_SET_DEVICE_ATTR` or `KVM_GET_DEVICE_ATTR`.
     DeviceAttribute,
     /// `KVM_IRQ_LINE`.
     IrqLine,
@@ -102,7 +102,7 @@ impl fmt::Display for Call {
             Self::CreateIrqchip => "KVM_CREATE_IRQCHIP",
             Self::Irqchip => "KVM_GET_IRQCHIP, KVM_SET_IRQCHIP",
             Self::CreateDevice => "KVM_CREATE_DEVICE",
-            Self::DeviceAttribute => "KVM_SET_DEVICE_ATTR",
+            Self::DeviceAttribute => "KVM_SET_DEVICE_ATTR, KVM_GET_DEVICE_ATTR",
             Self::IrqLine => "KVM_IRQ_LINE",
             Self::SignalMsi => "KVM_SIGNAL_MSI",
             Self::SetGsiRouting => "KVM_SET_GSI_ROUTING",

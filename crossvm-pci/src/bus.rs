@@ -48,7 +48,7 @@ const MAX_WINDOWS: usize = 2;
 /// looks for functions 1 to 7 behind function 0 only, so where function 0 of such a number is removed, a placeholder answers in its place: it has
 /// the bridge's ids, the class "fits no other", no pin and no BAR, and nothing of it can be written. It is gone with the last of the others, and
 /// with the next function that takes its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PciBus<const F: usize> {
     bridge: FunctionState,
     /// Answers for a function 0 that is not there, where others share its device number.

@@ -1,5 +1,8 @@
 //! arm64 with the vGIC in the kernel.
 
+mod reset;
+mod spec;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,8 +10,8 @@ use std::sync::Arc;
 use crossvm_arm::{Messages, Spi};
 use crossvm_core::{Bdf, ErrorType, GuestAddr, InterruptController, Irq, Level, Message, Width};
 use kvm_bindings::{
-    KVM_ARM_IRQ_TYPE_SHIFT, KVM_ARM_IRQ_TYPE_SPI, KVM_DEV_ARM_VGIC_CTRL_INIT, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_DEV_ARM_VGIC_GRP_CTRL,
-    KVM_DEV_ARM_VGIC_GRP_NR_IRQS, KVM_VGIC_ITS_ADDR_TYPE, KVM_VGIC_V2_ADDR_TYPE_CPU, KVM_VGIC_V2_ADDR_TYPE_DIST,
+    KVM_ARM_IRQ_TYPE_SHIFT, KVM_ARM_IRQ_TYPE_SPI, KVM_DEV_ARM_VGIC_CTRL_INIT, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
+    KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, KVM_VGIC_ITS_ADDR_TYPE, KVM_VGIC_V2_ADDR_TYPE_CPU, KVM_VGIC_V2_ADDR_TYPE_DIST,
     KVM_VGIC_V3_ADDR_TYPE_DIST, KVM_VGIC_V3_ADDR_TYPE_REDIST, kvm_create_device, kvm_device_attr,
     kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_ITS, kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V2, kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3,
 };
@@ -16,9 +19,9 @@ use kvm_ioctls::{DeviceFd, VmFd};
 
 use super::{InterruptError, signal_msi};
 use crate::error::{Call, CallError};
+use crate::raw::get_attribute;
 
-/// The first SPI.
-const FIRST_SPI: u32 = 32;
+use spec::{FIRST_SPI, interface};
 
 /// Which GIC the guest sees, and where. Sizes are those of the architecture: 4 KiB and 8 KiB for version 2, 64 KiB and 128 KiB for each vCPU for version 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +59,12 @@ pub struct Vgic {
     device: DeviceFd,
     its: Option<DeviceFd>,
     config: VgicConfig,
+    /// Version 3: `ICC_CTLR_EL1` at power-on. KVM takes no other sizes in it than those that it has.
+    control: u64,
 }
 
 impl Vgic {
-    /// Makes it and gives it its addresses: before the guest runs. [`Vgic::finish`] comes behind it, when all vCPUs are there.
+    /// Makes it and gives it its addresses: before the guest runs. [`Vgic::finish`] comes behind it, when all vCPUs are there and have been reset by `KVM_ARM_VCPU_INIT`.
     ///
     /// # Errors
     /// What the kernel reports: `ENODEV` where the host offers no such GIC.
@@ -76,28 +81,31 @@ impl Vgic {
         };
         let device = create(vm, kind)?;
         for (kind, place) in places {
-            set(&device, KVM_DEV_ARM_VGIC_GRP_ADDR, kind, Some(&place.get()))?;
+            set(&device, KVM_DEV_ARM_VGIC_GRP_ADDR, kind.into(), Some(&place.get()))?;
         }
         let irqs = config.spis.saturating_add(FIRST_SPI);
         set(&device, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, Some(&irqs))?;
         let its = match config.version {
             VgicVersion::V3 { its: Some(place), .. } => {
                 let its = create(vm, kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_ITS)?;
-                set(&its, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE, Some(&place.get()))?;
+                set(&its, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_ITS_ADDR_TYPE.into(), Some(&place.get()))?;
                 Some(its)
             }
             _ => None,
         };
-        Ok(Self { device, its, config })
+        Ok(Self { device, its, config, control: 0 })
     }
 
     /// Makes it ready: behind the last vCPU, before the first runs.
     ///
     /// # Errors
     /// What the kernel reports.
-    pub fn finish(&self) -> Result<(), CallError> {
+    pub fn finish(&mut self) -> Result<(), CallError> {
         for device in std::iter::once(&self.device).chain(&self.its) {
-            set::<u64>(device, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, None)?;
+            set::<u64>(device, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT.into(), None)?;
+        }
+        if let VgicVersion::V3 { .. } = self.config.version {
+            self.control = get_attribute(&self.device, KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, interface::CTLR.into())?;
         }
         Ok(())
     }
@@ -126,9 +134,9 @@ fn create(vm: &VmFd, kind: u32) -> Result<DeviceFd, CallError> {
     vm.create_device(&mut request).map_err(CallError::of_ioctl(Call::CreateDevice))
 }
 
-fn set<T>(device: &DeviceFd, group: u32, attribute: u32, value: Option<&T>) -> Result<(), CallError> {
-    let addr = value.map_or(0, |value| std::ptr::from_ref(value) as u64);
-    let attribute = kvm_device_attr { group, attr: attribute.into(), addr, flags: 0 };
+fn set<T>(device: &DeviceFd, group: u32, attr: u64, value: Option<&T>) -> Result<(), CallError> {
+    let addr = value.map_or(0, |value| std::ptr::from_ref(value).expose_provenance() as u64);
+    let attribute = kvm_device_attr { group, attr, addr, flags: 0 };
     device.set_device_attr(&attribute).map_err(CallError::of_ioctl(Call::DeviceAttribute))
 }
 

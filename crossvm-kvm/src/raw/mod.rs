@@ -1,5 +1,7 @@
 //! All that is unsafe: mapped memory, memory slots that point to it, and calls that kvm-ioctls does not have in the shape that is needed here.
 
+#[cfg(target_arch = "aarch64")]
+mod attribute;
 #[cfg(target_arch = "x86_64")]
 mod inject;
 mod ioeventfd;
@@ -8,6 +10,8 @@ mod irqchip;
 mod mapping;
 mod memslot;
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) use attribute::get_attribute;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use inject::interrupt;
 pub(crate) use ioeventfd::{Registration, Stores};
