@@ -17,16 +17,31 @@ use crossvm_core::{ErrorKind, ErrorType, Notifier};
 use crossvm_kvm::{EventNotifier, NotifierError};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::link::Tally;
+
 /// A bell of one end of a connection.
 #[derive(Debug)]
 pub(crate) struct Bell {
     event: EventNotifier,
-    /// How often it was rung, as far as that was taken.
+    /// How often it was rung, as far as that was taken here.
     taken: Mutex<u64>,
+    /// Who else must know how much was taken, or knows it.
+    far: Far,
     /// Whether anyone listens. Whoever rings a closed bell is told that the event is dropped.
     open: AtomicBool,
     /// Wakes who rings it, to look whether anyone listens.
     ringer: Mutex<Option<EventFd>>,
+}
+
+/// What another process has to do with a bell.
+#[derive(Debug)]
+enum Far {
+    /// Nothing.
+    Nothing,
+    /// It rings: what is taken here is told there.
+    Rings(Tally),
+    /// It listens: it tells what it takes. The number was told before this process was here.
+    Listens(Tally, u64),
 }
 
 impl Bell {
@@ -35,12 +50,22 @@ impl Bell {
     /// # Errors
     /// Where there is no eventfd.
     pub(crate) fn new() -> Result<Arc<Self>, NotifierError> {
-        Ok(Self::from_event(EventNotifier::new()?))
+        Ok(Self::with(EventNotifier::new()?, 0, Far::Nothing))
     }
 
-    /// A bell with the eventfd of another process.
-    pub(crate) fn from_event(event: EventNotifier) -> Arc<Self> {
-        Arc::new(Self { event, taken: Mutex::new(0), open: AtomicBool::new(true), ringer: Mutex::new(None) })
+    /// A bell that another process rings.
+    pub(crate) fn rung_elsewhere(event: EventNotifier, tally: Tally) -> Arc<Self> {
+        Self::with(event, 0, Far::Rings(tally))
+    }
+
+    /// A bell that is heard in another process.
+    pub(crate) fn heard_elsewhere(event: EventNotifier, tally: Tally) -> Arc<Self> {
+        let before = tally.get().saturating_add(pending(event.event().as_raw_fd()).unwrap_or(0));
+        Self::with(event, 0, Far::Listens(tally, before))
+    }
+
+    fn with(event: EventNotifier, taken: u64, far: Far) -> Arc<Self> {
+        Arc::new(Self { event, taken: Mutex::new(taken), far, open: AtomicBool::new(true), ringer: Mutex::new(None) })
     }
 
     /// Its eventfd.
@@ -73,13 +98,22 @@ impl Bell {
         // An eventfd that cannot be read has nothing to tell.
         let count = self.event.take().unwrap_or(0);
         *taken = taken.saturating_add(count);
+        if let Far::Rings(tally) = &self.far
+            && count > 0
+        {
+            tally.set(tally.get().saturating_add(count));
+        }
         count
     }
 
-    /// How often it was rung, taken or not.
+    /// How often it was rung, taken or not, since this process is here. Where another one listens, that is what it tells.
     pub(crate) fn rung(&self) -> u64 {
         let taken = self.lock();
-        taken.saturating_add(pending(self.fd()).unwrap_or(0))
+        let rung = |taken: u64| taken.saturating_add(pending(self.fd()).unwrap_or(0));
+        match &self.far {
+            Far::Listens(tally, before) => rung(tally.get()).saturating_sub(*before),
+            Far::Nothing | Far::Rings(_) => rung(*taken),
+        }
     }
 
     /// The count only grows: a thread that has panicked has left a right one.
@@ -185,6 +219,24 @@ mod tests {
         // As an ioeventfd does it.
         bell.event().event().write(1).unwrap();
         assert_eq!((bell.rung(), bell.take(), bell.rung()), (43, 1, 43));
+    }
+
+    #[test]
+    fn what_another_process_takes_it_tells() {
+        use crate::link::share::tests::topology;
+        use crossvm_manifest::Peer;
+        let wire = crate::link::wires::Wire::create(&topology(2, &[[Peer::Vm(0), Peer::Vm(1)]]), 0).unwrap();
+        let heard = || Bell::rung_elsewhere(wire.signal(true).clone(), wire.tally(true));
+        let (near, far) = (Ringer(Bell::heard_elsewhere(wire.signal(true).clone(), wire.tally(true))), heard());
+        near.ring(5).unwrap();
+        assert_eq!((near.0.rung(), far.take(), near.0.rung()), (5, 5, 5));
+        near.ring(2).unwrap();
+        // Both come back one after the other.
+        let far = heard();
+        assert_eq!((near.0.rung(), far.take(), far.rung(), near.0.rung()), (7, 2, 2, 7));
+        near.ring(1).unwrap();
+        let near = Ringer(Bell::heard_elsewhere(wire.signal(true).clone(), wire.tally(true)));
+        assert_eq!((near.0.rung(), far.take(), near.0.rung()), (0, 1, 0), "what its predecessor emitted is not its own");
     }
 
     #[test]

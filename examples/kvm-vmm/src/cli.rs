@@ -40,9 +40,13 @@ pub(crate) struct Run {
     /// Emit through exits to this program instead of ioeventfds.
     #[arg(long)]
     pub(crate) no_ioeventfd: bool,
-    /// Connect with the VMs of another process through this UNIX socket: the first that comes listens.
-    #[arg(long, value_name = "SOCKET")]
+    /// Connect with the VMs that other processes run of the same manifest with the same SOCKET. It is the start of the names of their sockets and
+    /// locks: who can write in its folder can connect.
+    #[arg(long, value_name = "SOCKET", requires = "only")]
     pub(crate) link: Option<PathBuf>,
+    /// How long to wait for processes of other VMs that do not run yet, before the VMs start without them. Those that run are waited for.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "link")]
+    pub(crate) wait: u64,
 }
 
 /// `kvm-vmm probe`

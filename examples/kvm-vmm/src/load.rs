@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use crossvm_manifest::manifest::{Diagnostics, Images as Places, Initrd, Kernel, Manifest, Objection, Place, Source};
 use crossvm_manifest::{Image, Peer, Topology};
 
 use crate::arch::board::Images;
 use crate::arch::boot;
+use crate::link::share::Share;
 
 /// A system to run.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct System {
     pub(crate) topology: Topology,
     /// What each of its VMs boots from; `None`: it does not run here.
     pub(crate) images: Vec<Option<Images>>,
+    /// What of it runs here.
+    pub(crate) share: Share,
 }
 
 impl System {
@@ -31,26 +34,16 @@ impl System {
 
     fn of(source: &Source, only: &[String]) -> Result<Self> {
         let manifest = Manifest::parse(source)?;
-        if let Some(unknown) = only.iter().find(|name| !manifest.vms.iter().any(|vm| vm.name == **name)) {
-            let names: Vec<_> = manifest.vms.iter().map(|vm| vm.name.as_str()).collect();
-            bail!("the manifest has no VM `{unknown}`; there are: {}", names.join(", "));
-        }
-        let images = images(source, &manifest, only)?;
         // Where images are in memory is for VMMs that do not load them themselves.
         let topology = manifest.topology(|_| Places { kernel: Image { address: 0, size: 0 }, initrd: None })?;
-        Ok(Self { topology, images })
+        let share = Share::new(&topology, only)?;
+        let images = images(source, &manifest, only)?;
+        Ok(Self { topology, images, share })
     }
 
     /// Whether this VM runs here, or this component is connected with one that does.
     pub(crate) fn is_here(&self, peer: Peer) -> bool {
-        let vm = |number: u8| matches!(self.images.get(usize::from(number)), Some(Some(_)));
-        match peer {
-            Peer::Vm(number) => vm(number),
-            Peer::Component(_) => {
-                let own = self.topology.connections.iter().filter(|connection| connection.ends.iter().any(|end| end.peer == peer));
-                own.flat_map(|connection| &connection.ends).any(|end| matches!(end.peer, Peer::Vm(number) if vm(number)))
-            }
-        }
+        self.share.has(peer)
     }
 }
 
@@ -168,7 +161,8 @@ mod tests {
         let manifest = Manifest::parse(&source).unwrap();
         let topology = manifest.topology(|_| Places { kernel: Image { address: 0, size: 0 }, initrd: None }).unwrap();
         let images = Images { kernel: "k".into(), initrd: None, command_line: String::new() };
-        let system = System { topology, images: vec![Some(images), None] };
+        let share = Share::new(&topology, &["a".to_owned()]).unwrap();
+        let system = System { topology, images: vec![Some(images), None], share };
         let here = [Peer::Vm(0), Peer::Vm(1), Peer::Component(0), Peer::Component(1)].map(|peer| system.is_here(peer));
         assert_eq!(here, [true, false, true, false]);
     }

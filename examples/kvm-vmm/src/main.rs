@@ -5,7 +5,7 @@
 //! | the command line | [`cli`] |
 //! | what is read, and what is wrong with it | [`load`] |
 //! | what connections are made of | [`wires`], [`bell`] |
-//! | VMs in several processes | [`link`] |
+//! | VMs in several processes | [`link`], [`others`] |
 //! | one VM | [`vm`] |
 //! | its machine | [`x86`] |
 //! | native components | [`component`] |
@@ -19,9 +19,9 @@ mod component;
 mod console;
 mod exits;
 mod input;
-#[allow(dead_code, unused_imports, reason = "not in use yet")]
 mod link;
 mod load;
+mod others;
 mod run;
 #[allow(unsafe_code)]
 mod sys;

@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use crossvm_manifest::Peer;
 
 use crate::cli::{Probe, Run};
 use crate::component::Worker;
 use crate::console::Output;
 use crate::load::System;
+use crate::others::Others;
 use crate::vm::{End, Machine, Plan, Settings, StopReason, Threads, compose};
 use crate::wires::Wires;
 use crate::{input, sys};
@@ -20,13 +22,14 @@ use crate::{input, sys};
 /// Where they cannot be run. What happens to a VM later is in the records.
 pub(crate) fn run(arguments: &Run) -> Result<ExitCode> {
     let system = System::read(&arguments.manifest, &arguments.only)?;
-    if arguments.link.is_some() {
-        bail!("--link: not yet");
-    }
     let output = Output::new();
     sys::install_kicks().context("the signal handler for kicks")?;
     let topology = &system.topology;
-    let wires = Wires::new(topology, |peer| system.is_here(peer))?;
+    let others = match &arguments.link {
+        Some(socket) => Some(Others::join(&system, socket, Duration::from_secs(arguments.wait), &output).context("--link")?),
+        None => None,
+    };
+    let wires = Wires::new(topology, &system.share, others.as_ref().map(Others::link))?;
     absent(&system, &wires);
     let settings = Settings { irqchip: arguments.irqchip, ioeventfd: !arguments.no_ioeventfd };
     let (vms, connections) = (system.images.iter().flatten().count(), wires.0.iter().flatten().count());
@@ -47,12 +50,18 @@ pub(crate) fn run(arguments: &Run) -> Result<ExitCode> {
     }
     let machines: Vec<Arc<Machine>> = composed.iter().map(|((machine, _), _)| Arc::clone(machine)).collect();
     end_by_signals(&machines)?;
+    if let Some(others) = &others {
+        others.watch(&system, &wires, &output);
+    }
     let terminal = input::start(&machines, &output).context("a thread for what is typed")?;
     let mut threads = Vec::new();
     for ((machine, cpus), memory) in composed {
         threads.push(Threads::start(machine, cpus, memory).context("threads of a VM")?);
     }
-    threads.into_iter().for_each(Threads::join);
+    match others {
+        Some(others) => others.outlive(threads),
+        None => threads.into_iter().for_each(Threads::join),
+    }
     workers.into_iter().for_each(Worker::end);
     output.vmm(format_args!("record=end reason=all-vms-stopped"));
     drop(terminal);

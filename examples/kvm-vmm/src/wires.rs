@@ -7,11 +7,13 @@ use crossvm_kvm::{DataportError, Memfd, MemfdDataport, MemfdError, NotifierError
 use crossvm_manifest::{Connection, Peer, Topology};
 
 use crate::bell::Bell;
+use crate::link::share::{Place, Share};
+use crate::link::{Link, RemoteEnd};
 
 /// Largest frames of a dataport: what one entry of a page table maps.
 const LARGEST_FRAME: u64 = 2 << 20;
 
-/// What one connection is made of. It may be given by another process, see [`Wire::new`].
+/// What one connection is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
     /// The memory of each dataport, in the order of the manifest.
@@ -21,8 +23,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Fresh memory and bells for `connection`. What comes from another process instead is put into the fields: memory by
-    /// [`Memfd::from_fd`], which checks size and seals, bells by [`Bell::from_event`].
+    /// Fresh memory and bells for `connection`.
     ///
     /// # Errors
     /// [`WireError`].
@@ -33,6 +34,16 @@ impl Wire {
         let dataports = connection.dataports.iter().enumerate().map(memory).collect::<Result<_, _>>().map_err(WireError::Memory)?;
         let bell = || Bell::new().map_err(WireError::Bell);
         Ok(Self { dataports, bells: [bell()?, bell()?] })
+    }
+
+    /// What this process and another one share for a connection. Nobody listens at the other end until [`Bell::set_open`] says so.
+    fn shared(connection: &Connection, own: Peer, end: &RemoteEnd<'_>) -> Self {
+        let bell = Bell::rung_elsewhere(end.receive().clone(), end.received());
+        let other = Bell::heard_elsewhere(end.emit().clone(), end.emitted());
+        other.set_open(false);
+        let [one, _] = &connection.ends;
+        let bells = if one.peer == own { [bell, other] } else { [other, bell] };
+        Self { dataports: end.dataports().to_vec(), bells }
     }
 
     /// The dataports for an end in this process.
@@ -50,13 +61,20 @@ impl Wire {
 pub(crate) struct Wires(pub(crate) Vec<Option<Wire>>);
 
 impl Wires {
-    /// Fresh wires for all connections that one of `here` is an end of.
+    /// Wires for all connections that have an end in this process: those of `link` where the other end is in another one, else fresh ones.
     ///
     /// # Errors
     /// [`WireError`].
-    pub(crate) fn new(topology: &Topology, here: impl Fn(Peer) -> bool) -> Result<Self, WireError> {
-        let wire = |connection: &Connection| connection.ends.iter().any(|end| here(end.peer)).then(|| Wire::new(connection)).transpose();
-        Ok(Self(topology.connections.iter().map(wire).collect::<Result<_, _>>()?))
+    pub(crate) fn new(topology: &Topology, share: &Share, link: Option<&Link>) -> Result<Self, WireError> {
+        let wire = |(index, connection): (usize, &Connection)| match (share.place(index), link) {
+            (Place::Elsewhere, _) => Ok(None),
+            (Place::Between { own, .. }, Some(link)) => {
+                let end = link.ends(own).find(|end| end.index() == index);
+                Ok(end.map(|end| Wire::shared(connection, Peer::Vm(own), &end)))
+            }
+            (Place::Here | Place::Between { .. }, _) => Wire::new(connection).map(Some),
+        };
+        Ok(Self(topology.connections.iter().enumerate().map(wire).collect::<Result<_, _>>()?))
     }
 
     /// What `peer` has at connection `index`: the wire, its own bell, and that of the other end.
@@ -134,7 +152,7 @@ mod tests {
         "#;
         let manifest = Manifest::parse(&Source::new("x", text)).unwrap();
         let topology = manifest.topology(|_| Images { kernel: Image { address: 0, size: 0 }, initrd: None }).unwrap();
-        let wires = Wires::new(&topology, |peer| peer == Peer::Vm(0)).unwrap();
+        let wires = Wires::new(&topology, &Share::new(&topology, &["a".to_owned()]).unwrap(), None).unwrap();
         assert!(wires.end(&topology, Peer::Vm(1), 0).is_none(), "neither end is here");
         let (wire, own, other) = wires.end(&topology, Peer::Vm(0), 1).unwrap();
         let (_, own_of_b, other_of_b) = wires.end(&topology, Peer::Vm(1), 1).unwrap();

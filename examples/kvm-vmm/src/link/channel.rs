@@ -15,9 +15,10 @@ use rustix::net::{
 };
 
 use super::message::LONGEST;
+use super::wires::BESIDE;
 
-/// Most descriptors of one packet: a connection's dataports and its two eventfds.
-pub(crate) const DESCRIPTORS: usize = crossvm_manifest::MAX_DATAPORTS + 2;
+/// Most descriptors of one packet: those of one connection.
+pub(crate) const DESCRIPTORS: usize = crossvm_manifest::MAX_DATAPORTS + BESIDE;
 /// How many that connect can wait.
 const BACKLOG: i32 = 8;
 

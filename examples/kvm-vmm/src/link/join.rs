@@ -18,7 +18,7 @@ use super::lock::VmLock;
 use super::pair::{Notice, Pair, Presence};
 use super::share::{Share, digest};
 use super::stage::{Stage, reach};
-use super::wires::{Wire, Wires};
+use super::wires::{Tally, Wire, Wires};
 
 /// Why a process cannot join the others.
 #[derive(Debug)]
@@ -106,7 +106,6 @@ impl Default for Patience {
 pub(crate) struct RemoteEnd<'a> {
     wire: &'a Wire,
     first: bool,
-    pair: &'a Arc<Pair>,
 }
 
 impl RemoteEnd<'_> {
@@ -130,9 +129,14 @@ impl RemoteEnd<'_> {
         self.wire.signal(self.first)
     }
 
-    /// The other VM's name.
-    pub(crate) fn other(&self) -> &str {
-        self.pair.other()
+    /// Where the other VM's process counts what it has taken of [`RemoteEnd::emit`].
+    pub(crate) fn emitted(&self) -> Tally {
+        self.wire.tally(!self.first)
+    }
+
+    /// Where this process counts what it has taken of [`RemoteEnd::receive`].
+    pub(crate) fn received(&self) -> Tally {
+        self.wire.tally(self.first)
     }
 }
 
@@ -207,8 +211,13 @@ impl Link {
     pub(crate) fn ends(&self, vm: u8) -> impl Iterator<Item = RemoteEnd<'_>> {
         self.members.iter().filter(move |member| member.own == vm).flat_map(|member| {
             let wires = member.pair.wires().into_iter().flat_map(|wires: &Arc<Wires>| wires.iter());
-            wires.map(|wire| RemoteEnd { wire, first: member.pair.is_first(), pair: &member.pair })
+            wires.map(|wire| RemoteEnd { wire, first: member.pair.is_first() })
         })
+    }
+
+    /// The VMs of other processes that VM `vm` is connected with.
+    pub(crate) fn others(&self, vm: u8) -> impl Iterator<Item = u8> + '_ {
+        self.members.iter().filter(move |member| member.own == vm).map(|member| member.other)
     }
 
     /// Calls `watcher` for each VM of another process that VM `vm` is connected with: at once, and whenever that comes or goes; with that VM's number.

@@ -60,7 +60,7 @@ pub(crate) struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Message {
-    /// A connection. Its descriptors come with it: its dataports in their order, what signals the VM that comes first, what signals the other one.
+    /// A connection. Its descriptors come with it: its dataports in their order, the memory in which the receivers count, what signals the VM that comes first, what signals the other one.
     Connection {
         /// Its index in the topology.
         index: usize,

@@ -61,6 +61,6 @@ pub(crate) mod wires;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use join::{Link, RemoteEnd};
-pub(crate) use pair::Presence;
-pub(crate) use share::Share;
+pub(crate) use join::{Link, Patience, RemoteEnd};
+pub(crate) use pair::{Notice, Presence};
+pub(crate) use wires::Tally;

@@ -37,6 +37,8 @@ type Watcher = Box<dyn FnMut(Presence) + Send>;
 struct Seen {
     presence: Presence,
     watcher: Option<Watcher>,
+    /// There are wires, and the first attempt to use them with the other process has come to its end.
+    ready: bool,
     /// Why the first handshake can never succeed, or has not.
     failed: Option<LinkError>,
 }
@@ -66,18 +68,13 @@ impl Pair {
         let [first, second] = numbers;
         let mut path = socket.as_os_str().to_owned();
         path.push(format!(".{first}-{second}"));
-        let seen = Mutex::new(Seen { presence: Presence::Absent, watcher: None, failed: None });
+        let seen = Mutex::new(Seen { presence: Presence::Absent, watcher: None, ready: false, failed: None });
         Self { plan, path: path.into(), socket: socket.to_owned(), held: OnceLock::new(), seen, changed: Condvar::new(), notice }
     }
 
     /// What the two processes share, once there is something.
     pub(crate) fn wires(&self) -> Option<&Arc<Wires>> {
         self.held.get()
-    }
-
-    /// The name of the other process's VM.
-    pub(crate) fn other(&self) -> &str {
-        &self.plan.other
     }
 
     /// Whether this process's VM comes first in the topology.
@@ -92,14 +89,14 @@ impl Pair {
         seen.watcher = Some(watcher);
     }
 
-    /// Waits until there are wires.
+    /// Waits until there are wires, and if the other process lives, until it is present.
     ///
     /// # Errors
     /// [`LinkError`] where there will be none.
     pub(crate) fn wait(&self) -> Result<(), LinkError> {
         let mut seen = self.seen();
         loop {
-            if self.held.get().is_some() {
+            if seen.ready {
                 return Ok(());
             }
             if let Some(error) = seen.failed.take() {
@@ -141,8 +138,8 @@ impl Pair {
         loop {
             let alone = self.held.get().is_none();
             let met = self.meet(listener.as_ref(), alone, patience, stop)?;
-            if alone && self.held.get().is_some() {
-                self.tell();
+            if matches!(met, Some(Err(_))) && self.held.get().is_some() {
+                self.ready();
             }
             match met {
                 Some(Ok(channel)) => {
@@ -232,7 +229,8 @@ impl Pair {
             None if waited >= patience.start => {
                 let made = Wires::create(&self.plan.topology, &self.plan.connections).map_err(|error| self.failure(error.into()))?;
                 self.held.get_or_init(|| Arc::new(made));
-                self.tell();
+                (self.notice)(&self.plan.own, &self.plan.other, &"its process does not run: this one starts without it");
+                self.ready();
             }
             None if !*told => {
                 *told = true;
@@ -263,12 +261,13 @@ impl Pair {
                 watcher(presence);
             }
         }
+        seen.ready = true;
+        self.changed.notify_all();
     }
 
     /// There are wires: whoever waits for them is woken.
-    fn tell(&self) {
-        // Who waits has looked before this, or looks after it.
-        let _seen = self.seen();
+    fn ready(&self) {
+        self.seen().ready = true;
         self.changed.notify_all();
     }
 }

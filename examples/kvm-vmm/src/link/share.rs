@@ -47,12 +47,11 @@ pub(crate) enum ShareError {
 impl fmt::Display for ShareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownVm { name, known } => write!(f, "the manifest has no VM `{name}`; it has {}", known.join(", ")),
+            Self::UnknownVm { name, known } => write!(f, "the manifest has no VM `{name}`; there are: {}", known.join(", ")),
             Self::NoVm => f.write_str("there is no VM to run"),
             Self::SplitComponent { component, own, other } => write!(
                 f,
-                "the component `{component}` is connected with `{own}`, which runs here, and with `{other}`, which runs in another process: \
-                 a component runs in the process of the VMs that it is connected with; run `{own}` and `{other}` in one process, or give each a \
+                "the component `{component}` is connected with `{own}`, which runs here, and with `{other}`, which runs elsewhere: a component runs in the process of the VMs that it is connected with; run `{own}` and `{other}` in one process, or give each a \
                  component of its own"
             ),
         }
@@ -70,7 +69,8 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// The share of a process that runs the VMs with the names `only`, all of them where there are none, and the components that they are connected with.
+    /// The share of a process that runs the VMs with the names `only`, all of them where there are none, and the components that they are connected
+    /// with.
     ///
     /// # Errors
     /// [`ShareError`].
@@ -83,10 +83,25 @@ impl Share {
         if !vms.contains(&true) {
             return Err(ShareError::NoVm);
         }
-        let components =
-            (0..topology.components.len()).map(|component| runs_component(topology, &vms, component)).collect::<Result<_, _>>()?;
+        let components = (0..topology.components.len()).map(|component| !peers(topology, &vms, component).0.is_empty()).collect();
         let places = topology.connections.iter().map(|connection| place(&vms, connection.ends.map(|end| end.peer))).collect();
         Ok(Self { vms, components, places })
+    }
+
+    /// That the VMs that are not of this process can run in others: no component of this one is connected with one of them.
+    ///
+    /// # Errors
+    /// [`ShareError::SplitComponent`].
+    pub(crate) fn check_split(&self, topology: &Topology) -> Result<(), ShareError> {
+        let name = |vm: u8| topology.vms.get(usize::from(vm)).map_or_else(String::new, |vm| vm.name.as_str().to_owned());
+        for (number, component) in topology.components.iter().enumerate() {
+            let (own, others) = peers(topology, &self.vms, number);
+            if let (Some(own), Some(other)) = (own.first(), others.first()) {
+                let component = component.name.as_str().to_owned();
+                return Err(ShareError::SplitComponent { component, own: name(*own), other: name(*other) });
+            }
+        }
+        Ok(())
     }
 
     /// Whether `peer` is of this process.
@@ -122,10 +137,8 @@ impl Share {
     }
 }
 
-/// Whether the component runs in a process with these VMs: all VMs that it is connected with do.
-fn runs_component(topology: &Topology, vms: &[bool], component: usize) -> Result<bool, ShareError> {
-    let here = |vm: u8| vms.get(usize::from(vm)).copied().unwrap_or(false);
-    let name = |vm: u8| topology.vms.get(usize::from(vm)).map_or_else(String::new, |vm| vm.name.as_str().to_owned());
+/// The VMs that component `component` is connected with: those of this process, and others.
+fn peers(topology: &Topology, vms: &[bool], component: usize) -> (Vec<u8>, Vec<u8>) {
     let peers = topology.connections.iter().filter_map(|connection| {
         let [one, other] = connection.ends.map(|end| end.peer);
         match (one, other) {
@@ -133,14 +146,7 @@ fn runs_component(topology: &Topology, vms: &[bool], component: usize) -> Result
             _ => None,
         }
     });
-    let (own, others): (Vec<u8>, Vec<u8>) = peers.partition(|vm| here(*vm));
-    match (own.first(), others.first()) {
-        (Some(own), Some(other)) => {
-            let component = topology.components.get(component).map_or_else(String::new, |component| component.name.as_str().to_owned());
-            Err(ShareError::SplitComponent { component, own: name(*own), other: name(*other) })
-        }
-        (own, _) => Ok(own.is_some()),
-    }
+    peers.partition(|vm| vms.get(usize::from(*vm)).copied().unwrap_or(false))
 }
 
 fn place(vms: &[bool], ends: [Peer; 2]) -> Place {
@@ -223,11 +229,13 @@ pub(crate) mod tests {
     #[test]
     fn a_component_between_processes_and_unknown_vms_are_refused() {
         let topology = topology(2, &[[MIRROR, VMS[0]], [VMS[1], MIRROR]]);
-        let error = Share::new(&topology, &names(&["vm1"])).unwrap_err();
+        let check = |only: &[&str]| Share::new(&topology, &names(only)).unwrap().check_split(&topology);
+        let error = check(&["vm1"]).unwrap_err();
         assert_eq!(error, ShareError::SplitComponent { component: "mirror".into(), own: "vm1".into(), other: "vm0".into() });
-        assert!(Share::new(&topology, &names(&["vm1", "vm0"])).is_ok());
+        assert_eq!((check(&["vm1", "vm0"]), check(&[])), (Ok(()), Ok(())));
+        assert!(Share::new(&topology, &names(&["vm1"])).unwrap().has(MIRROR), "it serves those that are here");
         let error = Share::new(&topology, &names(&["vm7"])).unwrap_err();
-        assert_eq!(error.to_string(), "the manifest has no VM `vm7`; it has vm0, vm1");
+        assert_eq!(error.to_string(), "the manifest has no VM `vm7`; there are: vm0, vm1");
         assert_eq!(Share::new(&Topology::default(), &[]), Err(ShareError::NoVm));
     }
 

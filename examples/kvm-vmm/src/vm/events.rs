@@ -46,6 +46,11 @@ impl Threads {
         Ok(Self { machine, all })
     }
 
+    /// The VM's number.
+    pub(crate) fn vm(&self) -> u8 {
+        self.machine.number
+    }
+
     /// Waits until the VM is off.
     pub(crate) fn join(self) {
         for thread in self.all {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossvm_core::Notifier;
+use crossvm_manifest::Peer;
 
 use super::process::{CHILD, Task};
 use crate::link::join::{Link, Patience};
@@ -59,7 +60,8 @@ fn child() {
             continue;
         }
         // The first connection of the two.
-        let end = link.ends(own).find(|end| end.other() == format!("vm{other}")).unwrap();
+        let leads_there = |index: usize| topology.connections[index].ends.iter().any(|end| end.peer == Peer::Vm(other));
+        let end = link.ends(own).find(|end| leads_there(end.index())).unwrap();
         let is_open = || gates[usize::from(own)][usize::from(other)].load(Ordering::Acquire);
         match verb {
             "emit" => {
