@@ -20,6 +20,7 @@
 //! | --- | --- |
 //! | `crossvm.vm=NAME` | which VM this is |
 //! | `demo.check=PLAN` | to check the connections one after another instead, whatever they are: see [`check`] |
+//! | `demo.survive=first\|second` | to send beats for ever, and to tell what becomes of the peer: see [`survive`] |
 //! | `demo.events=NUMBER` | how many events each side sends on each connection of the check `count` |
 //! | `demo.timeout=SECONDS` | how long to wait without progress |
 //! | `demo.reboot-timeout=SECONDS` | how long to wait for a peer that reboots |
@@ -47,6 +48,7 @@ mod report;
 mod reverse;
 mod session;
 mod settings;
+mod survive;
 mod talk;
 
 use std::process::ExitCode;
@@ -92,6 +94,7 @@ fn run(settings: &Settings, report: &Report) -> Result<After, Failure> {
     let after = match &settings.task {
         Task::Demo(role) => talk::play(*role, &system, settings, report)?,
         Task::Check(plan) => check::run(plan, &system, settings, report)?,
+        Task::Survive(half) => match survive::run(*half, &system, report)? {},
     };
     if after == After::PowerOff {
         lspci::show(report)?;

@@ -55,6 +55,11 @@ impl Report {
         self.print(&format!("DEMO link vm={} ok=1{}", self.vm, words(findings)));
     }
 
+    /// What this VM sees of the peer of a connection.
+    pub(crate) fn peer(&self, findings: &[(&'static str, String)]) {
+        self.print(&format!("DEMO peer vm={}{}", self.vm, words(findings)));
+    }
+
     /// The interrupts of each connection so far, one line each.
     pub(crate) fn interrupts(&self, system: &System) -> Result<(), String> {
         for function in system.functions().map_err(|error| error.to_string())? {

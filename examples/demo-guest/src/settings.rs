@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::check::Plan;
 use crate::driver::Driver;
+use crate::survive::Half;
 
 /// Which VM of the demo this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub(crate) enum Task {
     Demo(Role),
     /// To check each of its connections.
     Check(Plan),
+    /// To live on whatever becomes of its peer.
+    Survive(Half),
 }
 
 /// What the kernel command line asks for.
@@ -100,11 +103,14 @@ impl Settings {
             value(key).map_or(Ok(default), |number| number.parse().map_err(|error| format!("{key}={number}: {error}")))
         };
         let vm = value("crossvm.vm").ok_or("crossvm.vm is missing on the kernel command line")?;
-        let task = match (value("demo.check"), vm) {
-            (Some(plan), _) => Task::Check(Plan::parse(plan).map_err(|error| format!("demo.check={plan}: {error}"))?),
-            (None, "vm0") => Task::Demo(Role::Vm0),
-            (None, "vm1") => Task::Demo(Role::Vm1),
-            (None, name) => return Err(format!("crossvm.vm={name} has no part in the demo, and there is no demo.check")),
+        let task = match (value("demo.check"), value("demo.survive"), vm) {
+            (Some(plan), _, _) => Task::Check(Plan::parse(plan).map_err(|error| format!("demo.check={plan}: {error}"))?),
+            (None, Some("first"), _) => Task::Survive(Half::First),
+            (None, Some("second"), _) => Task::Survive(Half::Second),
+            (None, Some(half), _) => return Err(format!("demo.survive={half} is not first or second")),
+            (None, None, "vm0") => Task::Demo(Role::Vm0),
+            (None, None, "vm1") => Task::Demo(Role::Vm1),
+            (None, None, name) => return Err(format!("crossvm.vm={name} has no part in the demo, and there is no demo.check")),
         };
         let sabotage = match value("demo.sabotage") {
             None => None,
@@ -167,6 +173,8 @@ mod tests {
         assert_eq!((settings.task, settings.sabotage, settings.timeout), (Task::Demo(Role::Vm0), None, Duration::from_secs(60)));
         let settings = Settings::parse("crossvm.vm=camera demo.check=aruww").unwrap();
         assert!(matches!(settings.task, Task::Check(_)) && settings.vm == "camera");
+        let settings = Settings::parse("crossvm.vm=vm0 demo.survive=second").unwrap();
+        assert_eq!(settings.task, Task::Survive(Half::Second));
     }
 
     #[test]
@@ -178,6 +186,7 @@ mod tests {
             "crossvm.vm=vm0 demo.timeout=soon",
             "crossvm.vm=vm0 demo.events=-1",
             "crossvm.vm=a demo.check=nonsense",
+            "crossvm.vm=vm0 demo.survive=1",
         ] {
             assert!(Settings::parse(line).is_err(), "{line}");
         }

@@ -171,7 +171,11 @@ impl Peer {
     fn beat(&mut self, beat: Option<Beat>) -> Result<bool, String> {
         let Some(beat) = beat else {
             self.unreadable += 1;
-            return if self.unreadable < PATIENCE { Ok(false) } else { Err(format!("{PATIENCE} beats could not be read, one after the other")) };
+            return if self.unreadable < PATIENCE {
+                Ok(false)
+            } else {
+                Err(format!("{PATIENCE} beats could not be read, one after the other"))
+            };
         };
         self.unreadable = 0;
         let known = self.beats > 0 && self.life == beat.life;
