@@ -1,11 +1,11 @@
-//! A VM with one vCPU in long mode, and the first 2 MiB of memory mapped as RAM.
+//! A VM with one vCPU that runs [`Program`]s, and 2 MiB of RAM at address 0.
 
 use std::io::Write;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use crossvm_core::{GuestAddr, GuestRange};
-use crossvm_kvm::{GuestSpace, payload, probe};
+use crossvm_kvm::{GuestSpace, probe};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestRegionMmap};
 
@@ -23,19 +23,22 @@ pub(crate) struct Machine {
     pub(crate) vcpu: VcpuFd,
     pub(crate) space: GuestSpace,
     pub(crate) ram: Arc<GuestRegionMmap>,
+    /// A vCPU of arm64 cannot run before its first program is there.
+    started: bool,
 }
 
 /// What a guest did that stopped it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Exit {
     Out(u16, u32),
-    /// Answered with zero.
-    In(u16),
     /// Answered with ones.
     Load(u64, usize),
     Store(u64, Vec<u8>),
+    #[cfg(target_arch = "x86_64")]
     Halt,
+    #[cfg(target_arch = "x86_64")]
     EndOfInterrupt(u8),
+    #[cfg(target_arch = "x86_64")]
     WindowOpen,
     Other(String),
 }
@@ -71,6 +74,13 @@ pub(crate) fn range(start: u64, size: u64) -> GuestRange {
     GuestRange::new(at(start), size).unwrap()
 }
 
+/// What a program put out.
+fn word(bytes: &[u8]) -> u32 {
+    let mut value = [0; 4];
+    value[..bytes.len()].copy_from_slice(bytes);
+    u32::from_le_bytes(value)
+}
+
 /// Completes the access that the last exit was about.
 pub(crate) fn finish_exit(vcpu: &mut VcpuFd) {
     vcpu.set_kvm_immediate_exit(1);
@@ -82,29 +92,25 @@ pub(crate) fn finish_exit(vcpu: &mut VcpuFd) {
 pub(crate) fn run(vcpu: &mut VcpuFd) -> Exit {
     loop {
         match vcpu.run() {
-            Ok(VcpuExit::IoOut(port, data)) => {
-                let mut value = [0; 4];
-                value[..data.len()].copy_from_slice(data);
-                return Exit::Out(port, u32::from_le_bytes(value));
-            }
-            Ok(VcpuExit::IoIn(port, data)) => {
-                data.fill(0);
-                return Exit::In(port);
+            #[cfg(target_arch = "x86_64")]
+            Ok(VcpuExit::IoOut(port, data)) => return Exit::Out(port, word(data)),
+            #[cfg(target_arch = "aarch64")]
+            Ok(VcpuExit::MmioWrite(address, data)) if address >> 16 == crate::program::PORTS >> 16 => {
+                return Exit::Out(u16::try_from(address >> 4 & 0xff).unwrap(), word(data));
             }
             Ok(VcpuExit::MmioRead(address, data)) => {
                 data.fill(0xff);
                 return Exit::Load(address, data.len());
             }
             Ok(VcpuExit::MmioWrite(address, data)) => return Exit::Store(address, data.to_vec()),
+            #[cfg(target_arch = "x86_64")]
             Ok(VcpuExit::Hlt) => return Exit::Halt,
+            #[cfg(target_arch = "x86_64")]
             Ok(VcpuExit::IoapicEoi(vector)) => return Exit::EndOfInterrupt(vector),
+            #[cfg(target_arch = "x86_64")]
             Ok(VcpuExit::IrqWindowOpen) => return Exit::WindowOpen,
             Ok(VcpuExit::Intr) => {}
-            Ok(other) => {
-                let other = format!("{other:?}");
-                let regs = vcpu.get_regs();
-                return Exit::Other(format!("{other}, {regs:x?}"));
-            }
+            Ok(other) => return Exit::Other(format!("{other:?}")),
             Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {}
             Err(error) => return Exit::Other(error.to_string()),
         }
@@ -122,14 +128,16 @@ impl Machine {
         let ram = Arc::new(GuestRegionMmap::from_range(GuestAddress(0), usize::try_from(RAM).unwrap(), None).unwrap());
         space.add_ram(Arc::clone(&ram)).unwrap();
         let vcpu = vm.create_vcpu(0).unwrap();
-        payload::long_mode(&Kvm::new().unwrap(), &vcpu, &ram).unwrap();
-        Self { vm, vcpu, space, ram }
+        arch::power_on(&vcpu, &ram);
+        Self { vm, vcpu, space, ram, started: false }
     }
 
     /// Puts the program in place, and the vCPU at its start. What an exit left unfinished is finished before.
     pub(crate) fn start(&mut self, program: &Program) {
-        finish_exit(&mut self.vcpu);
-        payload::start(&self.vcpu, &self.ram, program.code()).unwrap();
+        if std::mem::replace(&mut self.started, true) {
+            finish_exit(&mut self.vcpu);
+        }
+        arch::start(&self.vm, &self.vcpu, &self.ram, program.code());
     }
 
     /// Runs to the next exit.
@@ -144,9 +152,46 @@ impl Machine {
         loop {
             match self.run() {
                 Exit::Out(port, _) if port == u16::from(DONE) => return exits,
-                exit @ (Exit::Other(_) | Exit::Halt) => panic!("the guest stopped: {exit:?} behind {exits:?}"),
-                exit => exits.push(exit),
+                exit @ (Exit::Out(..) | Exit::Load(..) | Exit::Store(..)) => exits.push(exit),
+                exit => panic!("the guest stopped: {exit:?} behind {exits:?}"),
             }
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod arch {
+    use crossvm_kvm::payload;
+    use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+    use vm_memory::GuestRegionMmap;
+
+    pub(super) fn power_on(vcpu: &VcpuFd, ram: &GuestRegionMmap) {
+        payload::long_mode(&Kvm::new().unwrap(), vcpu, ram).unwrap();
+    }
+
+    pub(super) fn start(_: &VmFd, vcpu: &VcpuFd, ram: &GuestRegionMmap, code: &[u8]) {
+        payload::start(vcpu, ram, code).unwrap();
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arch {
+    use kvm_bindings::{KVM_REG_ARM_CORE, KVM_REG_ARM64, KVM_REG_SIZE_U64, kvm_regs, kvm_vcpu_init, user_pt_regs};
+    use kvm_ioctls::{VcpuFd, VmFd};
+    use vm_memory::{Bytes, GuestRegionMmap, MemoryRegionAddress};
+
+    const CODE: u64 = 0x8000;
+
+    pub(super) fn power_on(_: &VcpuFd, _: &GuestRegionMmap) {}
+
+    /// At the program's start with the MMU and the caches off, and interrupts masked: as `KVM_ARM_VCPU_INIT` leaves a vCPU.
+    pub(super) fn start(vm: &VmFd, vcpu: &VcpuFd, ram: &GuestRegionMmap, code: &[u8]) {
+        ram.write_slice(code, MemoryRegionAddress(CODE)).unwrap();
+        let mut init = kvm_vcpu_init::default();
+        vm.get_preferred_target(&mut init).unwrap();
+        vcpu.vcpu_init(&init).unwrap();
+        // Core registers are numbered by where they are in `kvm_regs`, in words of 32 bits.
+        let pc = (std::mem::offset_of!(kvm_regs, regs) + std::mem::offset_of!(user_pt_regs, pc)) as u64 / 4;
+        vcpu.set_one_reg(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | u64::from(KVM_REG_ARM_CORE) | pc, &CODE.to_le_bytes()).unwrap();
     }
 }

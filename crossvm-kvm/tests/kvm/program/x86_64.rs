@@ -1,30 +1,10 @@
-//! Machine code of guests, put together by hand: 64-bit mode, no stack but for interrupts, no SSE.
+//! Machine code for x86-64: 64-bit mode, no stack, no SSE.
+
+use super::Bytes;
 
 /// Instructions one behind the other.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Program(Vec<u8>);
-
-/// Bytes of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bytes {
-    One,
-    Two,
-    Four,
-    Eight,
-}
-
-impl Bytes {
-    pub(crate) const ALL: [Self; 4] = [Self::One, Self::Two, Self::Four, Self::Eight];
-
-    pub(crate) const fn count(self) -> usize {
-        match self {
-            Self::One => 1,
-            Self::Two => 2,
-            Self::Four => 4,
-            Self::Eight => 8,
-        }
-    }
-}
 
 impl Program {
     pub(crate) fn new() -> Self {

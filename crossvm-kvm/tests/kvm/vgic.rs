@@ -1,0 +1,180 @@
+//! Interrupts with the vGIC in the kernel.
+
+use std::sync::Arc;
+
+use crossvm_arm::{Messages, Spi, SpiRange};
+use crossvm_core::{Bdf, ErrorType, InterruptController, Irq, Level, Message};
+use crossvm_kvm::{InterruptError, Vgic, VgicConfig, VgicInterrupts, VgicVersion};
+use crossvm_testkit::conformance::interrupt_controller::{self, GuestCpu};
+
+use crate::machine::{DONE, Exit, Machine, at, usable, vm};
+use crate::program::{Bytes, Program};
+
+const DISTRIBUTOR: u64 = 0x0800_0000;
+const CPU_INTERFACE: u64 = 0x0801_0000;
+const REDISTRIBUTORS: u64 = 0x080a_0000;
+const FRAME: u64 = 0x0802_0000;
+
+/// The line, and the SPI of the message.
+const LINE: u32 = 40;
+const MESSAGE: u32 = 65;
+
+/// `GICD_CTLR`, `GICD_IGROUPR`, `GICD_ISENABLER`, `GICD_ICENABLER`, `GICD_IPRIORITYR`, `GICD_ITARGETSR`, `GICD_ICFGR`.
+const CTLR: u64 = 0;
+const GROUP: u64 = 0x80;
+const ENABLE: u64 = 0x100;
+const DISABLE: u64 = 0x180;
+const PRIORITY: u64 = 0x400;
+const TARGET: u64 = 0x800;
+const CONFIG: u64 = 0xc00;
+
+/// `GICC_CTLR`, `GICC_PMR`, `GICC_IAR`, `GICC_EOIR`.
+const CPU_CTLR: u64 = CPU_INTERFACE;
+const MASK: u64 = CPU_INTERFACE + 4;
+const ACKNOWLEDGE: u64 = CPU_INTERFACE + 0xc;
+const END: u64 = CPU_INTERFACE + 0x10;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V2,
+    V3,
+}
+
+struct Guest {
+    machine: Machine,
+    interrupts: VgicInterrupts,
+    version: Version,
+    _vgic: Vgic,
+}
+
+impl Guest {
+    /// `None`: the host has no such GIC for guests.
+    fn new(version: Version) -> Option<Self> {
+        let vm = vm();
+        let place = match version {
+            Version::V2 => VgicVersion::V2 { distributor: at(DISTRIBUTOR), cpu_interface: at(CPU_INTERFACE) },
+            Version::V3 => VgicVersion::V3 { distributor: at(DISTRIBUTOR), redistributors: at(REDISTRIBUTORS), its: None },
+        };
+        let mut vgic = match Vgic::create(&vm, VgicConfig { version: place, spis: 96 }) {
+            Ok(vgic) => vgic,
+            Err(error) if error.errno() == libc::ENODEV => return None,
+            Err(error) => panic!("{error}"),
+        };
+        let frame = Messages::new(at(FRAME), SpiRange::new(Spi::new(64).unwrap(), 32).unwrap());
+        let interrupts = VgicInterrupts::new(Arc::clone(&vm), &vgic).with_message_frame(frame);
+        let mut machine = Machine::on(vm);
+        machine.start(&Program::new());
+        vgic.finish().unwrap();
+        let mut guest = Self { machine, interrupts, version, _vgic: vgic };
+        guest.run(guest.setup());
+        Some(guest)
+    }
+
+    fn setup(&self) -> Program {
+        let word = |program: Program, register: u64, value: u64| program.store(DISTRIBUTOR + register, Bytes::Four, value);
+        let byte = |program: Program, register: u64, value: u64| program.store(DISTRIBUTOR + register, Bytes::One, value);
+        let mut program = Program::new();
+        for irq in [LINE, MESSAGE].map(u64::from) {
+            program = byte(program, PRIORITY + irq, 0x80);
+            if self.version == Version::V2 {
+                program = byte(program, TARGET + irq, 1);
+            } else {
+                program = word(program, GROUP + irq / 32 * 4, u64::from(u32::MAX));
+            }
+        }
+        // The message is an edge, the line a level: KVM starts with edges.
+        program = word(program, CONFIG + u64::from(LINE) / 16 * 4, 0);
+        program = word(program, CONFIG + u64::from(MESSAGE) / 16 * 4, 2 << (2 * (MESSAGE % 16)));
+        match self.version {
+            Version::V2 => word(program, CTLR, 1).store(MASK, Bytes::Four, 0xff).store(CPU_CTLR, Bytes::Four, 1),
+            // movz x0, #0xff; msr ICC_PMR_EL1, x0; movz x0, #1; msr ICC_IGRPEN1_EL1, x0
+            Version::V3 => {
+                [0xd280_1fe0, 0xd518_4600, 0xd280_0020, 0xd518_cce0].into_iter().fold(word(program, CTLR, 0x12), Program::instruction)
+            }
+        }
+    }
+
+    /// Runs the program, and gives what it put out at port 0x20.
+    fn run(&mut self, program: Program) -> Option<u32> {
+        match self.machine.exits_of(&program.out(DONE, 0))[..] {
+            [] => None,
+            [Exit::Out(0x20, value)] => Some(value),
+            ref exits => panic!("{exits:?}"),
+        }
+    }
+}
+
+impl ErrorType for Guest {
+    type Error = InterruptError;
+}
+
+impl InterruptController for Guest {
+    fn set_level(&mut self, irq: Irq, level: Level) -> Result<(), InterruptError> {
+        self.interrupts.set_level(irq, level)
+    }
+
+    fn deliver_msi(&mut self, requester: Bdf, message: Message) -> Result<(), InterruptError> {
+        self.interrupts.deliver_msi(requester, message)
+    }
+}
+
+impl GuestCpu for Guest {
+    fn line(&self) -> Irq {
+        Irq::new(LINE)
+    }
+
+    fn no_line(&self) -> Irq {
+        // One for messages is none.
+        Irq::new(MESSAGE + 1)
+    }
+
+    fn message(&self) -> Option<(Message, Irq)> {
+        Some((Message { address: FRAME + 0x40, data: MESSAGE }, Irq::new(MESSAGE)))
+    }
+
+    fn set_enabled(&mut self, irq: Irq, enabled: bool) {
+        let register = if enabled { ENABLE } else { DISABLE } + u64::from(irq.number()) / 32 * 4;
+        self.run(Program::new().store(DISTRIBUTOR + register, Bytes::Four, 1 << (irq.number() % 32)));
+    }
+
+    fn acknowledge(&mut self) -> Option<Irq> {
+        let program = match self.version {
+            Version::V2 => Program::new().load(ACKNOWLEDGE),
+            // mrs x0, ICC_IAR1_EL1
+            Version::V3 => Program::new().instruction(0xd538_cc00),
+        };
+        let irq = self.run(program.out_word(0x20)).unwrap() & 0x3ff;
+        (irq < 1020).then(|| Irq::new(irq))
+    }
+
+    fn end(&mut self, irq: Irq) {
+        let program = Program::new();
+        self.run(match self.version {
+            Version::V2 => program.store(END, Bytes::Four, irq.number().into()),
+            // movz x0, #irq; msr ICC_EOIR1_EL1, x0
+            Version::V3 => program.instruction(0xd280_0000 | irq.number() << 5).instruction(0xd518_cc20),
+        });
+    }
+}
+
+fn keeps_the_contract(version: Version, name: &str) {
+    if !usable(name) {
+        return;
+    }
+    if Guest::new(version).is_none() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: the host has none for guests");
+        return;
+    }
+    interrupt_controller::all(|| Guest::new(version).unwrap());
+}
+
+#[test]
+fn a_vgic_of_version_2_keeps_the_contract() {
+    keeps_the_contract(Version::V2, "a vGIC of version 2");
+}
+
+#[test]
+fn a_vgic_of_version_3_keeps_the_contract() {
+    keeps_the_contract(Version::V3, "a vGIC of version 3");
+}
