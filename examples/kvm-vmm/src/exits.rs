@@ -18,6 +18,8 @@ pub(crate) enum ExitKind {
     Ioapic,
     /// The registers of an 8259 in this program.
     Pic,
+    /// The frame for messages of a GIC.
+    MessageFrame,
     /// The end of a level-triggered interrupt of an IOAPIC in this program.
     Eoi,
     /// Power management, reset, exit port.
@@ -38,13 +40,14 @@ pub(crate) enum ExitKind {
 
 impl ExitKind {
     /// All kinds, in the order of the record.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::PciConfig,
         Self::Connection,
         Self::Serial,
         Self::Cmos,
         Self::Ioapic,
         Self::Pic,
+        Self::MessageFrame,
         Self::Eoi,
         Self::Power,
         Self::OtherPort,
@@ -64,6 +67,7 @@ impl ExitKind {
             Self::Cmos => "cmos",
             Self::Ioapic => "ioapic",
             Self::Pic => "pic",
+            Self::MessageFrame => "message-frame",
             Self::Eoi => "eoi",
             Self::Power => "power",
             Self::OtherPort => "other-port",
@@ -128,8 +132,8 @@ mod tests {
         for (times, kind) in ExitKind::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| counts.count(kind));
         }
-        let expected = "pci-config=0 connection=1 serial=2 cmos=3 ioapic=4 pic=5 eoi=6 power=7 other-port=8 other-mmio=9 \
-                        interrupt-window=10 hlt=11 signal=12 other=13";
+        let expected = "pci-config=0 connection=1 serial=2 cmos=3 ioapic=4 pic=5 message-frame=6 eoi=7 power=8 other-port=9 \
+                        other-mmio=10 interrupt-window=11 hlt=12 signal=13 other=14";
         assert_eq!(counts.to_string(), expected);
     }
 }

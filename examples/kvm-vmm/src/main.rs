@@ -7,12 +7,14 @@
 //! | what connections are made of | [`wires`], [`bell`] |
 //! | VMs in several processes | [`link`], [`others`] |
 //! | one VM | [`vm`] |
-//! | its machine | [`x86`] |
+//! | its machine | `x86`, `arm64` |
 //! | native components | [`component`] |
 //! | what is printed | [`console`], [`exits`] |
 //! | all that is unsafe | [`sys`] |
 #![deny(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
 mod bell;
 mod cli;
 mod component;
@@ -30,6 +32,8 @@ mod wires;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "aarch64")]
+use arm64 as arch;
 #[cfg(target_arch = "x86_64")]
 use x86 as arch;
 

@@ -42,6 +42,7 @@ pub(crate) fn install_kicks() -> Result<(), vmm_sys_util::errno::Error> {
 #[derive(Debug)]
 pub(crate) struct KickTarget {
     /// What KVM and this thread share of the vCPU; not to be sent to another thread.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "keeps the value in its thread"))]
     run: *mut kvm_bindings::kvm_run,
 }
 
@@ -120,4 +121,26 @@ pub(crate) fn clear(region: &GuestRegionMmap) -> rustix::io::Result<()> {
 pub(crate) fn set_xsave(vcpu: &VcpuFd, state: &kvm_bindings::kvm_xsave) -> Result<(), kvm_ioctls::Error> {
     // SAFETY: KVM reads as much as it has written for `KVM_GET_XSAVE`: 4096 bytes, as this process has asked for no larger state (`arch_prctl`).
     unsafe { vcpu.set_xsave(state) }
+}
+
+/// What KVM tells of an access that the hardware does not describe.
+#[cfg(target_arch = "aarch64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoSyndrome {
+    /// The bits of the data abort's syndrome that are valid.
+    pub(crate) iss: u32,
+    /// The guest-physical address.
+    pub(crate) at: u64,
+}
+
+/// What the last exit of `vcpu` tells, where it was of this kind (`KVM_EXIT_ARM_NISV`), which kvm-ioctls does not know.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn no_syndrome(vcpu: &mut VcpuFd) -> Option<NoSyndrome> {
+    let run = vcpu.get_kvm_run();
+    if run.exit_reason != kvm_bindings::KVM_EXIT_ARM_NISV {
+        return None;
+    }
+    // SAFETY: for this exit reason the kernel has filled in the union as `arm_nisv`, and every value of its fields is valid.
+    let told = unsafe { run.__bindgen_anon_1.arm_nisv };
+    Some(NoSyndrome { iss: u32::try_from(told.esr_iss & 0x1ff_ffff).unwrap_or_default(), at: told.fault_ipa })
 }

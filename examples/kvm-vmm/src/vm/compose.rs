@@ -15,7 +15,6 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{COMPLAINTS, DUMPS, MOVE_RECORDS, Machine, Port, REBOOT_RECORDS, State};
 use crate::arch::board::{Board, Cpu, Hardware, Images};
-use crate::arch::interrupts::Interrupts;
 use crate::arch::map;
 use crate::bell::Ringer;
 use crate::cli::Irqchip;
@@ -58,7 +57,7 @@ pub(crate) fn compose(plan: &Plan<'_>) -> Result<(Arc<Machine>, Vec<Cpu>)> {
     let number = usize::from(plan.number);
     let vm = plan.topology.vms.get(number).ok_or_else(|| anyhow!("there is no VM {number}"))?;
     let mut hardware = Hardware::new(vm.memory, vm.vcpus, plan.images.clone())?;
-    let interrupts = Interrupts::new(hardware.vm(), plan.settings.irqchip)?;
+    let interrupts = hardware.interrupts(plan.settings.irqchip)?;
     let mut memory = GuestSpace::new(Arc::clone(hardware.vm())).context("guest memory")?.with_address_bits(hardware.address_bits());
     for region in hardware.regions() {
         memory.add_ram(Arc::clone(region)).context("guest RAM")?;

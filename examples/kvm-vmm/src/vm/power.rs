@@ -24,6 +24,7 @@ pub(crate) enum StopReason {
     /// A vCPU cannot go on, or the VMM cannot serve it.
     Crash,
     /// A payload has ended itself by the exit port, with this value.
+    #[cfg(target_arch = "x86_64")]
     Exit(u8),
     /// The VMM was told to end.
     Terminated,
@@ -35,6 +36,7 @@ impl fmt::Display for StopReason {
             Self::PowerOff => f.write_str("power-off"),
             Self::Reset => f.write_str("reset"),
             Self::Crash => f.write_str("crash"),
+            #[cfg(target_arch = "x86_64")]
             Self::Exit(value) => write!(f, "exit-{value}"),
             Self::Terminated => f.write_str("terminated"),
         }
@@ -45,7 +47,10 @@ impl fmt::Display for StopReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResetCause {
     /// By a register that is made for it.
+    #[cfg(target_arch = "x86_64")]
     Register,
+    /// By a call of firmware that is made for it.
+    Firmware,
     /// By faults that it cannot handle: on purpose, or since it has crashed.
     TripleFault,
 }
@@ -53,7 +58,9 @@ pub(crate) enum ResetCause {
 impl fmt::Display for ResetCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            #[cfg(target_arch = "x86_64")]
             Self::Register => "reset-register",
+            Self::Firmware => "firmware",
             Self::TripleFault => "triple-fault",
         })
     }
@@ -269,7 +276,7 @@ mod tests {
     fn at_each_reset_every_vcpu_is_restored_once_before_any_runs() {
         let restored = play(3, |power, restored| {
             for round in 1..=20 {
-                assert!(power.end(End::Reboot(ResetCause::Register)));
+                assert!(power.end(End::Reboot(ResetCause::Firmware)));
                 assert!(!power.end(End::Reboot(ResetCause::TripleFault)), "what came first counts");
                 power.wait_parked(|| {});
                 assert_eq!(restored.load(Ordering::Relaxed), 3 * (round - 1));
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn a_vm_that_boots_again_can_be_stopped() {
         let power = Power::new(0);
-        assert!(power.end(End::Reboot(ResetCause::Register)));
+        assert!(power.end(End::Reboot(ResetCause::Firmware)));
         assert!(power.end(End::Stop(StopReason::Terminated)));
         assert!(!power.end(End::Stop(StopReason::PowerOff)));
         power.restore();
@@ -296,7 +303,7 @@ mod tests {
     #[test]
     fn a_vcpu_that_cannot_be_restored_ends_its_vm() {
         let power = Power::new(2);
-        power.end(End::Reboot(ResetCause::Register));
+        power.end(End::Reboot(ResetCause::Firmware));
         power.restore();
         assert!(!power.restored(false));
         assert!(power.restored(true));

@@ -70,6 +70,19 @@ impl Machine {
         self.done(state, served);
     }
 
+    /// The guest has accessed what the hardware does not describe. Gives whether the instruction is to be executed again. What is no register of a connection ignores
+    /// it.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn undecoded(&self, access: GuestAccess) -> bool {
+        if !self.in_window(access.address()) {
+            self.exits.count(ExitKind::OtherMmio);
+            return false;
+        }
+        self.exits.count(ExitKind::Connection);
+        let mut state = self.lock();
+        matches!(self.window(&mut state, access), Answer::Again)
+    }
+
     /// The guest reads a port, once for each piece of `width` in `data`.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn port_in(&self, port: u16, width: Width, data: &mut [u8]) {

@@ -23,6 +23,9 @@ enum After {
     Dump(String, End),
     /// The VM ends.
     End(End),
+    /// The access is one that the hardware does not describe: the vCPU tells what is known of it.
+    #[cfg(target_arch = "aarch64")]
+    Undecoded,
 }
 
 /// Runs the vCPU until its VM is off.
@@ -53,6 +56,13 @@ pub(super) fn run(machine: &Arc<Machine>, mut cpu: Cpu) {
                 machine.end(end);
             }
             After::End(end) => machine.end(end),
+            #[cfg(target_arch = "aarch64")]
+            After::Undecoded => {
+                if let Err(error) = undecoded(machine, &mut cpu) {
+                    machine.dump(cpu.id, format_args!("an access that is not described: {error}"), &cpu.dump());
+                    machine.end(End::Stop(StopReason::Crash));
+                }
+            }
         }
     }
     drop(target);
@@ -100,14 +110,23 @@ fn enter(machine: &Machine, cpu: &mut Cpu, target: &KickTarget) -> After {
         }
         VcpuExit::SystemEvent(kvm_bindings::KVM_SYSTEM_EVENT_RESET, _) => {
             machine.exits.count(ExitKind::Power);
-            return After::End(End::Reboot(ResetCause::Register));
+            return After::End(End::Reboot(ResetCause::Firmware));
         }
+        #[cfg(target_arch = "aarch64")]
+        VcpuExit::Unsupported(kvm_bindings::KVM_EXIT_ARM_NISV) => return After::Undecoded,
         other => {
             machine.exits.count(ExitKind::Other);
             return After::Dump(format!("it cannot go on: {other:x?}"), End::Stop(StopReason::Crash));
         }
     }
     After::Nothing
+}
+
+/// Serves an access that the hardware does not describe, and goes on behind it.
+#[cfg(target_arch = "aarch64")]
+fn undecoded(machine: &Machine, cpu: &mut Cpu) -> Result<(), kvm_ioctls::Error> {
+    let again = cpu.undecoded().is_some_and(|access| machine.undecoded(access));
+    if again { Ok(()) } else { cpu.skip() }
 }
 
 /// How wide each of the accesses of an exit for a port is.

@@ -19,6 +19,7 @@ use super::cpu::{self, CpuState};
 use super::interrupts::Interrupts;
 use super::power::{self, Power, Request};
 use super::{cpuid, map};
+use crate::cli::Irqchip;
 use crate::exits::ExitKind;
 use crate::sys;
 use crate::vm::{Bus, End, ResetCause, StopReason};
@@ -256,6 +257,14 @@ impl Hardware {
     /// The VM.
     pub(crate) const fn vm(&self) -> &Arc<VmFd> {
         &self.vm
+    }
+
+    /// Its interrupt controllers.
+    ///
+    /// # Errors
+    /// What KVM reports.
+    pub(crate) fn interrupts(&self, place: Irqchip) -> Result<Interrupts> {
+        Interrupts::new(&self.vm, place)
     }
 
     /// Its RAM.
