@@ -8,7 +8,7 @@ use crate::launch::Interrupts;
 use crate::progress::seconds;
 use crate::trial::Run;
 use crate::trial::fields::Fields;
-use crate::trial::findings::{self, Finding, took};
+use crate::trial::findings::{self, Finding, Moves, took};
 use crate::trial::lspci::{self, Expected};
 use crate::trial::pc;
 use crate::trial::report::{self, Check, Machine};
@@ -21,7 +21,7 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts:
         let guest = transcript.guest(name);
         checks.push(Check::new(format!("boot-{name}"), findings::boot(&guest, &run.kernel, 1)));
         checks.push(Check::new(format!("devices-{name}"), devices(name, &guest)));
-        checks.push(Check::new(format!("bars-{name}"), bars(&guest)));
+        checks.push(Check::new(format!("bars-{name}"), bars(&guest, interrupts.into())));
     }
     let [ping, ping_msix, resume, resume_msix] = RALLIES.map(|one| Check::new(one.name, rally(transcript, one)));
     checks.extend([Check::new("reverse", reverse(transcript)), Check::new("bulk", bulk(transcript)), ping]);
@@ -122,8 +122,8 @@ fn devices(name: &str, guest: &Guest) -> Finding {
 }
 
 /// Each time that the guest booted, its BARs were where the hypervisor had put them.
-fn bars(guest: &Guest) -> Finding {
-    let all: Result<Vec<_>, _> = guest.lives.iter().map(findings::bars).collect();
+fn bars(guest: &Guest, moves: Moves) -> Finding {
+    let all: Result<Vec<_>, _> = guest.lives.iter().map(|life| findings::bars(life, moves)).collect();
     Ok(all?.join("; again: "))
 }
 

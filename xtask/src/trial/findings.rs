@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Run;
 use super::report::Check;
 use super::transcript::{Guest, Life, POWER_OFF, Transcript};
-use crate::launch::Ended;
+use crate::launch::{Ended, Interrupts};
 use crate::progress::seconds;
 
 /// What a check has seen, or why it failed.
@@ -64,26 +64,54 @@ pub(crate) fn boot(guest: &Guest, kernel: &str, vcpus: u8) -> Finding {
     Ok(format!("Linux {kernel}{cpus} in user space after {}", times.join(", again ")))
 }
 
-/// Linux has moved the BARs, and where the guest sees them is where the hypervisor has last put them.
-pub(crate) fn bars(life: &Life) -> Finding {
+/// Whether a guest's kernel moves BARs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// It does: nothing else shows that memory follows.
+    Expected,
+    /// It leaves them where they are if that is good, as on a PC, whose firmware has placed them.
+    Optional,
+}
+
+impl From<Interrupts> for Moves {
+    fn from(interrupts: Interrupts) -> Self {
+        match interrupts {
+            Interrupts::Gic(_) => Self::Expected,
+            Interrupts::Pc { .. } => Self::Optional,
+        }
+    }
+}
+
+/// Where the guest sees its BARs is where the hypervisor has last put them; and Linux has moved some, where that is expected.
+pub(crate) fn bars(life: &Life, moves: Moves) -> Finding {
     if life.bars.is_empty() {
         return Err("the guest reports no BARs".to_owned());
     }
     let functions: BTreeSet<_> = life.bar_moves.iter().map(|moved| (moved.function.as_str(), moved.bar)).collect();
     let mut placed = Vec::new();
     for (function, bar) in functions {
-        let mut moves = life.bar_moves.iter().filter(|moved| moved.function == function && moved.bar == bar);
-        let Some(first) = moves.next() else { continue };
-        let last = moves.next_back().unwrap_or(first);
+        let mut history = life.bar_moves.iter().filter(|moved| moved.function == function && moved.bar == bar);
+        let Some(first) = history.next() else { continue };
+        let last = history.next_back().unwrap_or(first);
         placed.push((bar, last.to, first.from != last.to));
     }
     let mut moved = 0;
     for bar in &life.bars {
         let Some(place) = placed.iter().position(|(number, address, _)| (*number, *address) == (bar.bar, bar.address)) else {
+            if moves == Moves::Optional {
+                continue;
+            }
             let place = format!("the guest sees BAR {} of `{}` at {:#x}", bar.bar, bar.connection, bar.address);
             return Err(format!("{place}, where the hypervisor has not moved such a BAR last"));
         };
         moved += usize::from(placed.swap_remove(place).2);
+    }
+    if moves == Moves::Optional {
+        // What has not been moved is where it was: that it is there its data show.
+        if let Some((bar, address, _)) = placed.first() {
+            return Err(format!("the hypervisor has moved a BAR {bar} to {address:#x}, where the guest sees none"));
+        }
+        return Ok(format!("Linux moved {moved} of {} and left the others; all moves are where the guest sees them", life.bars.len()));
     }
     if moved == 0 {
         return Err("Linux moved no BAR, so nothing shows that memory follows".to_owned());
@@ -112,4 +140,32 @@ pub(crate) fn power_off(guest: &Guest) -> Finding {
 /// How long something took, from a number of milliseconds that a guest has printed.
 pub(crate) fn took(milliseconds: Option<u64>) -> String {
     milliseconds.map_or_else(String::new, |ms| format!(" in {}", seconds(Duration::from_millis(ms))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::report::BarMove;
+    use crate::trial::transcript::GuestBar;
+
+    #[test]
+    fn moves_are_expected_or_optional_and_never_ignored() {
+        let bar = |bar, address| GuestBar { connection: "wire".to_owned(), bar, address, size: 4096 };
+        let moved = |bar, to| BarMove { function: "00:01.0".to_owned(), bar, from: 0x1000, to };
+        let life =
+            |bar_moves: &[BarMove]| Life { bars: vec![bar(0, 0x2000), bar(1, 0x3000)], bar_moves: bar_moves.to_vec(), ..Life::default() };
+        let both = [moved(0, 0x2000), moved(1, 0x3000)];
+        for (moves, kind, ok) in [
+            (&both[..], Moves::Expected, true),
+            (&both, Moves::Optional, true),
+            (&both[..1], Moves::Expected, false),
+            (&both[..1], Moves::Optional, true),
+            (&[], Moves::Expected, false),
+            (&[], Moves::Optional, true),
+            (&[moved(0, 0x9000)], Moves::Optional, false),
+        ] {
+            assert_eq!(bars(&life(moves), kind).is_ok(), ok, "{moves:?} {kind:?}");
+        }
+        assert!(bars(&Life::default(), Moves::Optional).is_err());
+    }
 }

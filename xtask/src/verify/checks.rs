@@ -21,7 +21,7 @@ pub(super) fn verify(system: &System, transcript: &Transcript, run: &Run, interr
         let (name, guest) = (&vm.name, transcript.guest(&vm.name));
         checks.push(Check::new(format!("boot-{name}"), findings::boot(&guest, &run.kernel, vm.vcpus)));
         checks.push(Check::new(format!("devices-{name}"), devices(system, name, &guest)));
-        checks.push(Check::new(format!("bars-{name}"), findings::bars(&guest.first())));
+        checks.push(Check::new(format!("bars-{name}"), findings::bars(&guest.first(), interrupts.into())));
         if let Interrupts::Pc { noapic, .. } = interrupts {
             checks.push(Check::new(format!("machine-{name}"), pc::found(&guest, noapic)));
             checks.push(Check::new(format!("lspci-{name}"), lspci::check(&guest.last(), &shown(system, name))));
