@@ -19,18 +19,19 @@ pub enum PowerEffect {
 ///
 /// Accesses that begin at a register reach it, cut or filled with zeros to its 16 bits; one of 4 bytes at the event block reaches both
 /// registers there. All others read as zero and change nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PowerManagement {
     enabled: u16,
-    sleep_type: u8,
+    /// What it reads as.
+    control: ControlRegister,
 }
 
 impl PowerManagement {
     /// At power-on.
     #[must_use]
     pub const fn new() -> Self {
-        Self { enabled: 0, sleep_type: 0 }
+        Self { enabled: 0, control: ControlRegister::new().with_acpi_enabled(true) }
     }
 
     /// The guest reads `width` at `offset` of the event block (4 bytes: status, then enable).
@@ -57,8 +58,7 @@ impl PowerManagement {
     /// The guest reads `width` at `offset` of the control block (2 bytes).
     #[must_use]
     pub fn read_control(&self, offset: u16, width: Width) -> u64 {
-        let control = ControlRegister::new().with_acpi_enabled(true).with_sleep_type(self.sleep_type);
-        if offset == 0 { u64::from(control.into_bits()) & width.mask() } else { 0 }
+        if offset == 0 { u64::from(self.control.into_bits()) & width.mask() } else { 0 }
     }
 
     /// The guest writes there.
@@ -68,8 +68,14 @@ impl PowerManagement {
         }
         #[expect(clippy::cast_possible_truncation, reason = "the register has 16 bits")]
         let control = ControlRegister::from_bits((value & width.mask()) as u16);
-        self.sleep_type = control.sleep_type();
+        self.control = ControlRegister::from_bits(control.into_bits() & ControlRegister::KEPT).with_acpi_enabled(true);
         (control.sleep() && control.sleep_type() == S5).then_some(PowerEffect::Off)
+    }
+}
+
+impl Default for PowerManagement {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

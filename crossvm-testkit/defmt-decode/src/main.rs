@@ -13,6 +13,8 @@ mod manifest;
 mod pci;
 #[cfg(target_os = "linux")]
 mod values;
+#[cfg(target_os = "linux")]
+mod x86;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -20,6 +22,7 @@ fn main() {
     pci::log();
     manifest::log();
     arm::log();
+    x86::log();
     guest::log();
 }
 

@@ -43,6 +43,7 @@ extern "C" fn _start() {
         crate::sel4::backend(&mut vm.gic);
         crate::microkit::monitor(&mut vm.gic);
         crate::x86::vcpu();
+        crate::chipset::controllers();
         deliberate();
     }
 }

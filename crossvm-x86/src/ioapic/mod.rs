@@ -12,7 +12,7 @@ pub use self::pin::{Pin, Wire};
 use self::pin::PinState;
 use crate::Error;
 use crate::message::{ApicMessage, LocalApics, Trigger};
-use crate::spec::ioapic::RedirectionEntry;
+use crate::spec::ioapic::{Identifier, RedirectionEntry};
 
 /// Which IOAPIC a guest finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -75,7 +75,7 @@ pub struct PinRoute {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IoApic<const PINS: usize = 24> {
     version: IoApicVersion,
-    id: u8,
+    id: Identifier,
     select: u16,
     pins: [PinState; PINS],
 }
@@ -88,7 +88,7 @@ impl<const PINS: usize> IoApic<PINS> {
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(PINS >= 1 && PINS <= Pin::COUNT, "an IOAPIC has 1 to 240 pins") };
-        Self { version: IoApicVersion::V11, id: 0, select: 0, pins: [const { PinState::new() }; PINS] }
+        Self { version: IoApicVersion::V11, id: Identifier::new(), select: 0, pins: [const { PinState::new() }; PINS] }
     }
 
     /// Of another version.
@@ -109,7 +109,7 @@ impl<const PINS: usize> IoApic<PINS> {
 
     /// Back to power-on, for a reset of the VM. Lines keep their levels: they belong to the devices. Messages that were due are forgotten.
     pub fn reset(&mut self) {
-        (self.id, self.select) = (0, 0);
+        (self.id, self.select) = (Identifier::new(), 0);
         self.pins.iter_mut().for_each(PinState::reset);
     }
 

@@ -49,7 +49,7 @@ impl<const PINS: usize> IoApic<PINS> {
 
     fn selected(&self) -> u32 {
         match self.select {
-            ID | ARBITRATION => Identifier::new().with_id(self.id).into_bits(),
+            ID | ARBITRATION => self.id.into_bits(),
             VERSION => VersionRegister::new().with_version(self.version.number()).with_last_entry(Self::LAST).into_bits(),
             _ => self
                 .selected_half()
@@ -65,7 +65,7 @@ impl<const PINS: usize> IoApic<PINS> {
 
     fn write_selected(&mut self, value: u32) -> Option<Pin> {
         if self.select == ID {
-            self.id = Identifier::from_bits(value).id();
+            self.id = Identifier::from_bits(value & Identifier::WRITABLE);
             return None;
         }
         let (pin, half) = self.selected_half()?;

@@ -33,6 +33,11 @@ pub struct Identifier {
     __: u8,
 }
 
+impl Identifier {
+    /// The bits that the guest can write.
+    pub const WRITABLE: u32 = 0x0f00_0000;
+}
+
 /// IOAPICVER (§3.2.2).
 #[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]

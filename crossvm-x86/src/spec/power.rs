@@ -21,3 +21,8 @@ pub struct ControlRegister {
     #[bits(2)]
     __: u8,
 }
+
+impl ControlRegister {
+    /// The bits that read as they were written: the sleep type.
+    pub const KEPT: u16 = 0x1c00;
+}

@@ -19,8 +19,16 @@ use crate::workspace::Workspace;
 use crate::{modules, sel4, verify};
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 7] =
-    ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-sel4", "crossvm-sel4-semantics", "crossvm-manifest", "crossvm-guest"];
+const NO_STD: [&str; 8] = [
+    "crossvm-core",
+    "crossvm-pci",
+    "crossvm-arm",
+    "crossvm-x86",
+    "crossvm-sel4",
+    "crossvm-sel4-semantics",
+    "crossvm-manifest",
+    "crossvm-guest",
+];
 /// Their features that need one, or an installed seL4 (`libsel4`).
 const HOSTED: [&str; 7] = ["default", "drawing", "crossvm-manifest/microkit", "toml", "libsel4", "linux", "command"];
 
