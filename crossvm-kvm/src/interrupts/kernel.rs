@@ -8,9 +8,9 @@ use crossvm_x86::{PciLine, Routing};
 use kvm_bindings::{KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip};
 use kvm_ioctls::VmFd;
 
+use super::irqchip::{irqchip, set_edge_level_control};
 use super::{GsiRoutes, InterruptError, signal_msi};
 use crate::error::{Call, CallError};
-use crate::raw;
 
 /// The IOAPIC, the 8259 pair and the local APICs of a VM in the kernel (`KVM_CREATE_IRQCHIP`).
 ///
@@ -41,9 +41,9 @@ impl KernelInterrupts {
         vm.create_irq_chip().map_err(CallError::of_ioctl(Call::CreateIrqchip))?;
         let routes = GsiRoutes::pc(Arc::clone(&vm), routing)?;
         let inputs = PciLine::ALL.into_iter().map(|line| routing.pic_irq(line).number());
-        raw::set_edge_level_control(&vm, inputs.fold(0, |bits, input| bits | 1u16.wrapping_shl(input.into())))?;
+        set_edge_level_control(&vm, inputs.fold(0, |bits, input| bits | 1u16.wrapping_shl(input.into())))?;
         let chips = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC];
-        let initial = chips.into_iter().map(|chip| raw::irqchip(&vm, chip)).collect::<Result<_, _>>()?;
+        let initial = chips.into_iter().map(|chip| irqchip(&vm, chip)).collect::<Result<_, _>>()?;
         Ok(Self { vm, routes, initial })
     }
 

@@ -12,6 +12,8 @@
 //! clears the event completes, and a resampled irqfd stays high until the guest's end of interrupt. The building blocks are here for devices that can live with that.
 
 mod gsi;
+#[cfg(target_arch = "x86_64")]
+mod irqchip;
 mod irqfd;
 #[cfg(target_arch = "x86_64")]
 mod kernel;

@@ -5,8 +5,6 @@ mod attribute;
 #[cfg(target_arch = "x86_64")]
 mod inject;
 mod ioeventfd;
-#[cfg(target_arch = "x86_64")]
-mod irqchip;
 mod mapping;
 mod memslot;
 
@@ -15,8 +13,6 @@ pub(crate) use attribute::get_attribute;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use inject::interrupt;
 pub(crate) use ioeventfd::{Registration, Stores};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use irqchip::{irqchip, set_edge_level_control};
 pub(crate) use mapping::HostMapping;
 pub(crate) use memslot::{Backing, Memslot};
 

@@ -1,6 +1,5 @@
 //! Connections of a guest on KVM, and calls that fail.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,9 +11,9 @@ use crossvm_core::{
 use crossvm_kvm::{EmitFds, EventNotifier, GsiPool, GuestSpace, KernelInterrupts, Memfd, MemfdDataport, SpaceError};
 use crossvm_pci::{HostBridge, PciBus};
 use crossvm_x86::Routing;
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
 
 use crate::apic;
+use crate::failing::{SET_USER_MEMORY_REGION, let_fail};
 use crate::guest::LEVEL;
 use crate::machine::{DONE, Exit, Machine, WINDOW, at, range, usable, vm};
 use crate::program::{Bytes, Program};
@@ -166,16 +165,6 @@ fn an_install_without_enough_slots_leaves_no_trace_and_succeeds_with_them() {
     }
 }
 
-/// What lets `KVM_SET_USER_MEMORY_REGION` fail with `ENOMEM` from now on, in the calling thread.
-fn let_memory_slots_fail() {
-    const SET_USER_MEMORY_REGION: u64 = 0x4020_ae46;
-    let request = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SET_USER_MEMORY_REGION).unwrap();
-    let rules = BTreeMap::from([(libc::SYS_ioctl, vec![SeccompRule::new(vec![request]).unwrap()])]);
-    let fail = SeccompAction::Errno(u32::try_from(libc::ENOMEM).unwrap());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, fail, std::env::consts::ARCH.try_into().unwrap()).unwrap();
-    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-}
-
 #[test]
 fn an_install_whose_kvm_calls_fail_leaves_no_trace() {
     if !usable("failing calls") {
@@ -187,7 +176,7 @@ fn an_install_whose_kvm_calls_fail_leaves_no_trace() {
     let (before, peer) = (left(&mut vm), EventNotifier::new().unwrap());
     std::thread::scope(|scope| {
         let install = || {
-            let_memory_slots_fail();
+            let_fail(SET_USER_MEMORY_REGION);
             connections.install(&mut vm, two(&peer)).unwrap_err()
         };
         let error = scope.spawn(install).join().unwrap();
@@ -214,7 +203,7 @@ fn a_slot_that_kvm_does_not_give_back_leads_nowhere_and_goes_later() {
     assert_eq!((store(&mut machine, 7), word()), (vec![], 7));
     std::thread::scope(|scope| {
         let unmap = || {
-            let_memory_slots_fail();
+            let_fail(SET_USER_MEMORY_REGION);
             machine.space.unmap(range(WINDOW, 0x1000));
             // The guest goes on, but reaches nothing of the dataport.
             assert_eq!((store(&mut machine, 8), word()), (vec![], 7));

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossvm_core::{Bdf, InterruptController, Irq, Level, Message};
-use crossvm_kvm::{IrqFd, KernelInterrupts, ResampledIrqFd, Route};
+use crossvm_core::{Bdf, Error, ErrorKind, InterruptController, Irq, Level, Message};
+use crossvm_kvm::{Call, IrqFd, KernelInterrupts, ResampledIrqFd, Route};
 use crossvm_testkit::conformance::interrupt_controller;
 use crossvm_x86::{PciLine, Routing};
 
 use crate::apic::{self, LOCAL_APIC};
+use crate::failing::{SET_GSI_ROUTING, let_fail};
 use crate::guest::{Guest, LEVEL};
 use crate::machine::{DONE, Exit, usable};
 use crate::program::Program;
@@ -57,8 +58,53 @@ fn a_pci_line_reaches_the_ioapic_and_its_own_input_of_the_8259() {
     guest.set_level(Irq::new(17), Level::Low).unwrap();
     assert_eq!(requested_at_pic(&mut guest), all & !(1 << Routing::PC.pic_irq(PciLine::ALL[1]).number()));
     set_all(&mut guest, Level::Low);
+    // The ISA line of the same number as an input of a PCI line's is not in its way.
+    guest.set_level(Irq::new(16), Level::High).unwrap();
+    let input = Routing::PC.pic_irq(PciLine::ALL[0]).number();
+    guest.set_level(Irq::new(input.into()), Level::Low).unwrap();
+    assert_eq!(requested_at_pic(&mut guest), 1 << input);
+    guest.set_level(Irq::new(16), Level::Low).unwrap();
+    // GSI 2 is none: the second chip is there.
+    assert_eq!(guest.set_level(Irq::new(2), Level::High).map_err(|error| error.kind()), Err(ErrorKind::OutOfRange));
+}
+
+#[test]
+fn a_reset_forgets_what_the_guest_has_programmed() {
+    if !usable("reset") {
+        return;
+    }
+    let mut guest = Guest::<KernelInterrupts>::new();
+    guest.redirect(16, LEVEL | 0x66);
+    guest.run(Program::new().out(0x21, 0xa5));
     guest.interrupts.reset().unwrap();
-    assert_eq!(requested_at_pic(&mut guest), 0);
+    guest.set_level(Irq::new(16), Level::High).unwrap();
+    assert_eq!(apic::acknowledge(&guest.machine.vcpu), None, "the entry is masked again");
+    let exits = guest.machine.exits_of(&Program::new().raw(&[0x31, 0xc0]).input(0x21).out_word(0x30).out(DONE, 0));
+    assert_eq!(exits, [Exit::Out(0x30, 0)], "and so is the 8259 pair's mask");
+}
+
+#[test]
+fn a_route_that_kvm_does_not_take_is_not_there() {
+    if !usable("failing calls") {
+        return;
+    }
+    let mut guest = Guest::<KernelInterrupts>::new();
+    let message = Route::Message { requester: Bdf::from_requester_id(8), message: Message { address: LOCAL_APIC, data: 0x71 } };
+    let (gsi, routes) = (Irq::new(30), guest.interrupts.routes());
+    std::thread::scope(|scope| {
+        let set = || {
+            let_fail(SET_GSI_ROUTING);
+            let error = routes.set(gsi, &[message]).unwrap_err();
+            assert_eq!((error.call(), error.errno(), error.kind()), (Call::SetGsiRouting, libc::ENOMEM, ErrorKind::Exhausted));
+            assert!(routes.get(gsi).is_empty());
+            let before = routes.get(Irq::new(17)).to_vec();
+            assert!(routes.set(Irq::new(17), &[]).is_err());
+            assert_eq!(routes.get(Irq::new(17)), before);
+        };
+        scope.spawn(set).join().unwrap();
+    });
+    guest.interrupts.routes().set(gsi, &[message]).unwrap();
+    assert_eq!(guest.interrupts.routes().add(gsi, message).unwrap(), Irq::new(31), "the next that is free");
 }
 
 #[test]

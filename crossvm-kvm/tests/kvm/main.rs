@@ -8,6 +8,8 @@ mod connections;
 mod emit;
 mod exits;
 #[cfg(target_arch = "x86_64")]
+mod failing;
+#[cfg(target_arch = "x86_64")]
 mod guest;
 #[cfg(target_arch = "x86_64")]
 mod interrupts;

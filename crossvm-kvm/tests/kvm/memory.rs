@@ -196,3 +196,29 @@ fn an_end_that_only_reads_cannot_be_mapped_for_writing() {
     assert_eq!(machine.guest_load(at(WINDOW)), Some(0));
     assert!(!machine.guest_store(at(WINDOW), 1));
 }
+
+#[test]
+fn nothing_is_mapped_outside_of_what_is_reserved_or_reachable() {
+    if !usable("reservations") {
+        return;
+    }
+    let mut machine = Machine::new();
+    machine.space = machine.space.with_address_bits(36);
+    let device = range(2 * WINDOW, 0x1000);
+    machine.space.add_device(device).unwrap();
+    for taken in [device, range(2 * WINDOW + 0xfff, 0x10)] {
+        assert_eq!(machine.reserve(taken), Err(SpaceError::Taken(device)));
+    }
+    assert_eq!(machine.space.add_device(range(0x1000, 0x1000)).map_err(|error| error.kind()), Err(ErrorKind::Overlap));
+    assert_eq!(machine.reserve(range((1 << 36) - 0x1000, 0x1000)), Ok(()));
+    let beyond = range((1 << 36) - 0x1000, 0x1001);
+    assert_eq!(machine.reserve(beyond), Err(SpaceError::Unreachable(beyond)));
+    machine.reserve(range(WINDOW, 0x2000)).unwrap();
+    let dataport = dataport(0x3000);
+    let result = machine.map(at(WINDOW), dataport.frames(), RW);
+    assert_eq!(result, Err(SpaceError::NotReserved(range(WINDOW, 0x3000))));
+    assert_eq!(machine.map(at(WINDOW), &[], RW), Err(SpaceError::WrongCount(0)));
+    let large = Mapping { size: FrameSize::MIB_2, ..RW };
+    assert_eq!(machine.map(at(WINDOW), dataport.frames(), large), Err(SpaceError::WrongSize(FrameSize::MIB_2)));
+    assert_eq!(machine.space.slots_in_use(), 1);
+}

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crossvm_core::{GuestAddr, InterruptController, Irq, Level, Width};
+use crossvm_core::{Error, ErrorKind, GuestAddr, InterruptController, Irq, Level, Width};
 use crossvm_kvm::SplitInterrupts;
 use crossvm_testkit::conformance::interrupt_controller;
 use crossvm_x86::{IoApic, Routing};
 use kvm_ioctls::VmFd;
 
 use crate::apic;
+use crate::failing::{SET_GSI_ROUTING, let_fail};
 use crate::guest::{Controllers, Guest, IOAPIC, LEVEL, LINE, LINE_VECTOR, MASKED};
 use crate::machine::{DONE, Exit, usable};
 use crate::program::Program;
@@ -59,6 +60,49 @@ fn an_interrupt_ends_while_its_pin_is_masked() {
     assert_eq!(apic::acknowledge(&guest.machine.vcpu), None);
     guest.redirect(LINE.number(), entry);
     assert_eq!(apic::acknowledge(&guest.machine.vcpu), Some(LINE_VECTOR), "remote IRR was cleared, and the line is still high");
+}
+
+#[test]
+fn no_interrupt_is_sent_before_kvm_knows_of_its_end() {
+    if !usable("failing calls") {
+        return;
+    }
+    let mut guest = SplitGuest::new();
+    guest.set_level(LINE, Level::High).unwrap();
+    let entry = u64::from(LEVEL | u32::from(LINE_VECTOR));
+    std::thread::scope(|scope| {
+        let write = || {
+            let_fail(SET_GSI_ROUTING);
+            guest.interrupts.ioapic_write(0, Width::U32, u64::from(0x10 + 2 * LINE.number())).unwrap();
+            assert_eq!(guest.interrupts.ioapic_write(0x10, Width::U32, entry).map_err(|error| error.kind()), Err(ErrorKind::Exhausted));
+            assert_eq!(apic::acknowledge(&guest.machine.vcpu), None);
+            // Nor do other calls send it, and a line can fall all the same.
+            assert!(guest.interrupts.set_level(Irq::new(10), Level::High).is_err());
+            guest.interrupts.set_level(Irq::new(10), Level::Low).unwrap();
+            assert!(guest.interrupts.end_of_interrupt(0x99).is_err());
+            assert_eq!(apic::acknowledge(&guest.machine.vcpu), None);
+        };
+        scope.spawn(write).join().unwrap();
+    });
+    // The next call makes up for it.
+    guest.interrupts.end_of_interrupt(0x99).unwrap();
+    assert_eq!(apic::acknowledge(&guest.machine.vcpu), Some(LINE_VECTOR));
+    guest.end_of_interrupt();
+    assert_eq!(apic::acknowledge(&guest.machine.vcpu), Some(LINE_VECTOR), "still high, and KVM has told of the end");
+}
+
+#[test]
+fn a_reset_forgets_what_the_guest_has_programmed() {
+    if !usable("reset") {
+        return;
+    }
+    let mut guest = SplitGuest::new();
+    guest.redirect(LINE.number(), LEVEL | u32::from(LINE_VECTOR));
+    assert_eq!(guest.interrupts.routes().get(LINE).len(), 1);
+    guest.interrupts.reset().unwrap();
+    assert!(guest.interrupts.routes().get(LINE).is_empty());
+    guest.set_level(LINE, Level::High).unwrap();
+    assert_eq!(apic::acknowledge(&guest.machine.vcpu), None);
 }
 
 /// A guest whose 8259 pair has vectors from 0x20 on, and all inputs unmasked.
