@@ -69,6 +69,19 @@ fn a_pci_line_reaches_the_ioapic_and_its_own_input_of_the_8259() {
 }
 
 #[test]
+fn a_message_to_nobody_is_dropped() {
+    if !usable("messages") {
+        return;
+    }
+    let mut guest = Guest::<KernelInterrupts>::new();
+    // To the local APIC 5, fixed and by lowest priority, physical and logical; and a vector that is none.
+    for (address, data) in [(0x5000, 0x71), (0x5000, 0x171), (0x500c, 0x71), (0x500c, 0x171), (0, 0xf)] {
+        guest.deliver_msi(Bdf::from_requester_id(8), Message { address: LOCAL_APIC + address, data }).unwrap();
+        assert_eq!(apic::acknowledge(&guest.machine.vcpu), None, "{address:#x} {data:#x}");
+    }
+}
+
+#[test]
 fn a_reset_forgets_what_the_guest_has_programmed() {
     if !usable("reset") {
         return;

@@ -99,9 +99,16 @@ fn a_reset_forgets_what_the_guest_has_programmed() {
     let mut guest = SplitGuest::new();
     guest.redirect(LINE.number(), LEVEL | u32::from(LINE_VECTOR));
     assert_eq!(guest.interrupts.routes().get(LINE).len(), 1);
-    guest.interrupts.reset().unwrap();
-    assert!(guest.interrupts.routes().get(LINE).is_empty());
+    std::thread::scope(|scope| {
+        let reset = || {
+            let_fail(SET_GSI_ROUTING);
+            assert_eq!(guest.interrupts.reset().map_err(|error| error.kind()), Err(ErrorKind::Exhausted));
+        };
+        scope.spawn(reset).join().unwrap();
+    });
+    // The next call makes up for it.
     guest.set_level(LINE, Level::High).unwrap();
+    assert!(guest.interrupts.routes().get(LINE).is_empty());
     assert_eq!(apic::acknowledge(&guest.machine.vcpu), None);
 }
 
