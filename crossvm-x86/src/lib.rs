@@ -31,6 +31,7 @@
 //! | a local APIC's broadcast of an end of interrupt (KVM: exit `IOAPIC_EOI`) | [`Chipset::end_of_interrupt`] |
 //! | before entry of the vCPU that the 8259 pair is wired to | [`Chipset::interrupt_pending`]; if it takes interrupts now, [`Chipset::acknowledge`] |
 //! | a pin that [`Chipset::ioapic_write`] names | where the hypervisor wants to know: [`IoApic::route`] |
+//! | ports 0x40 to 0x43 and 0x61, where the hypervisor has no timer of its own | [`Pit`] |
 //! | ports of power management | [`PowerManagement`] |
 //!
 //! # An example
@@ -85,6 +86,7 @@
 //! | address and data of messages, [`LocalApics`] | `message.rs` |
 //! | GSIs, pins and inputs | `routing.rs` |
 //! | the whole | `chipset.rs` |
+//! | the timer | `pit/` |
 //! | switching off | `power.rs` |
 //! | ACPI tables, with feature `acpi` | `acpi/` |
 #![no_std]
@@ -104,6 +106,7 @@ mod error;
 mod ioapic;
 mod message;
 mod pic;
+mod pit;
 mod power;
 mod routing;
 pub mod spec;
@@ -113,5 +116,6 @@ pub use error::{ChipsetError, Error};
 pub use ioapic::{IoApic, IoApicVersion, Mask, Pin, PinRoute, Wire};
 pub use message::{ApicMessage, Destination, LocalApics, Trigger};
 pub use pic::{Acknowledgement, Pic};
+pub use pit::Pit;
 pub use power::{PowerEffect, PowerManagement};
 pub use routing::{Inputs, PciLine, PciLines, PicIrq, Routing, SCI};

@@ -7,10 +7,11 @@ use crossvm_x86::spec::DeliveryMode;
 use crossvm_x86::spec::ioapic::{Identifier, RedirectionEntry, VersionRegister};
 use crossvm_x86::spec::message::{MessageAddress, MessageData};
 use crossvm_x86::spec::pic::{Icw1, Icw4, Ocw2, Ocw3, PollWord};
+use crossvm_x86::spec::pit::{ControlWord, CounterStatus, PortB, ReadBack};
 use crossvm_x86::spec::power::ControlRegister;
 use crossvm_x86::{
     ApicMessage, Chipset, ChipsetError, Destination, Error, IoApic, IoApicVersion, LocalApics, Mask, PciLine, PciLines, Pic, PicIrq, Pin,
-    PowerManagement, Routing, Trigger, Wire,
+    Pit, PowerManagement, Routing, Trigger, Wire,
 };
 
 use crate::values::show;
@@ -100,9 +101,14 @@ fn registers() {
     show(&Ocw3::new().with_ocw3(true).with_poll(true));
     show(&PollWord::new().with_interrupt(true).with_input(3));
     show(&ControlRegister::new().with_sleep(true));
+    show(&ControlWord::new().with_mode(2).with_access(3));
+    show(&ReadBack::new().with_counters(4));
+    show(&CounterStatus::new().with_output(true));
+    show(&PortB::new().with_gate(true));
 }
 
 fn power() {
+    show(&Pit::new());
     let mut power = PowerManagement::new();
     show(&power);
     show(&power.write_control(0, Width::U16, 0x3400).expect("it is off"));

@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use crossvm_core::{Bdf, ErrorKind, ErrorType, InterruptController, Irq, Level, Message, Width};
-use crossvm_x86::{ApicMessage, Chipset, IoApic, IoApicVersion, LocalApics, Pic, PicIrq, Pin, PowerManagement, Routing, Wire};
+use crossvm_x86::{ApicMessage, Chipset, IoApic, IoApicVersion, LocalApics, Pic, PicIrq, Pin, Pit, PowerManagement, Routing, Wire};
 
 struct Apics;
 
@@ -23,6 +23,7 @@ pub(crate) fn controllers() {
     chipset::<24>();
     chipset::<240>();
     pic();
+    timer();
     let mut power = PowerManagement::new();
     power.write_event(black_box(0), width(), black_box(0));
     black_box(power.write_control(black_box(0), width(), black_box(0)).is_some());
@@ -74,6 +75,18 @@ fn pic() {
         black_box(pic.finish_acknowledge(chosen));
         black_box(pic.write(black_box(0x20), black_box(0)));
         black_box(pic.read(black_box(0x20)));
+        if black_box(true) {
+            return;
+        }
+    }
+}
+
+/// The optimizer must not know how the counters stand.
+fn timer() {
+    let mut pit = Pit::new();
+    loop {
+        black_box(pit.write(black_box(0x40), black_box(0), black_box(0)));
+        black_box((pit.read(black_box(0x40), black_box(0)), pit.next_tick(), pit.take_ticks(black_box(0))));
         if black_box(true) {
             return;
         }

@@ -3,6 +3,7 @@
 pub mod ioapic;
 pub mod message;
 pub mod pic;
+pub mod pit;
 pub mod power;
 
 /// How an interrupt is delivered: field of a redirection entry (82093AA, §3.2.4) and of message data (Intel SDM Vol. 3A, §11.11.2).
