@@ -163,7 +163,7 @@ fn keeps_the_contract(version: Version, name: &str) {
     }
     if Guest::new(version).is_none() {
         use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: the host has none for guests");
+        let _ = std::io::stderr().write_all(format!("SKIPPED: {name}: the host has none for guests\n").as_bytes());
         return;
     }
     interrupt_controller::all(|| Guest::new(version).unwrap());
