@@ -24,6 +24,9 @@ const CTLR: u64 = 0;
 const GROUP: u64 = 0x80;
 const ENABLE: u64 = 0x100;
 const DISABLE: u64 = 0x180;
+/// `GICD_ISPENDR`, `GICD_ISACTIVER`.
+const PENDING: u64 = 0x200;
+const ACTIVE: u64 = 0x300;
 const PRIORITY: u64 = 0x400;
 const TARGET: u64 = 0x800;
 const CONFIG: u64 = 0xc00;
@@ -44,12 +47,18 @@ struct Guest {
     machine: Machine,
     interrupts: VgicInterrupts,
     version: Version,
-    _vgic: Vgic,
+    vgic: Vgic,
 }
 
 impl Guest {
     /// `None`: the host has no such GIC for guests.
     fn new(version: Version) -> Option<Self> {
+        let mut guest = Self::at_power_on(version)?;
+        guest.run(guest.setup());
+        Some(guest)
+    }
+
+    fn at_power_on(version: Version) -> Option<Self> {
         let vm = vm();
         let place = match version {
             Version::V2 => VgicVersion::V2 { distributor: at(DISTRIBUTOR), cpu_interface: at(CPU_INTERFACE) },
@@ -65,9 +74,33 @@ impl Guest {
         let mut machine = Machine::on(vm);
         machine.start(&Program::new());
         vgic.finish().unwrap();
-        let mut guest = Self { machine, interrupts, version, _vgic: vgic };
-        guest.run(guest.setup());
-        Some(guest)
+        Some(Self { machine, interrupts, version, vgic })
+    }
+
+    /// All that the guest can read of the controller's state, in the order of the addresses.
+    fn state(&mut self) -> Vec<u32> {
+        let words = |base: u64, count: u64| (0..count).map(move |index| base + 4 * index);
+        let distributor = [(CTLR, 1), (GROUP, 4), (ENABLE, 4), (PENDING, 4), (ACTIVE, 4), (PRIORITY, 32), (TARGET, 32), (CONFIG, 8)];
+        let mut registers: Vec<u64> = distributor.into_iter().flat_map(|(base, count)| words(DISTRIBUTOR + base, count)).collect();
+        let interface: &[u32] = match self.version {
+            Version::V2 => {
+                // GICD_SPENDSGIR; GICC_CTLR, GICC_PMR, GICC_BPR.
+                registers.extend(words(DISTRIBUTOR + 0xf20, 4).chain(words(CPU_INTERFACE, 3)));
+                &[]
+            }
+            Version::V3 => {
+                // GICD_IROUTER; the frame of SGIs and PPIs.
+                registers.extend(words(DISTRIBUTOR + 0x6100, 192));
+                let private = [(GROUP, 1), (ENABLE, 1), (PENDING, 1), (ACTIVE, 1), (PRIORITY, 8), (CONFIG, 2)];
+                registers.extend(private.into_iter().flat_map(|(base, count)| words(REDISTRIBUTORS + 0x1_0000 + base, count)));
+                // mrs x0, of ICC_PMR_EL1, ICC_BPR1_EL1, ICC_CTLR_EL1, ICC_IGRPEN1_EL1, ICC_AP1R0_EL1
+                &[0xd538_4600, 0xd538_cc60, 0xd538_cc80, 0xd538_cce0, 0xd538_c900]
+            }
+        };
+        let loads = registers.iter().fold(Program::new(), |program, register| program.load(*register).out_word(0x20));
+        let program = interface.iter().fold(loads, |program, read| program.instruction(*read).out_word(0x20));
+        let exits = self.machine.exits_of(&program.out(DONE, 0));
+        exits.into_iter().map(|exit| if let Exit::Out(0x20, value) = exit { value } else { panic!("{exit:?}") }).collect()
     }
 
     fn setup(&self) -> Program {
@@ -177,4 +210,51 @@ fn a_vgic_of_version_2_keeps_the_contract() {
 #[test]
 fn a_vgic_of_version_3_keeps_the_contract() {
     keeps_the_contract(Version::V3, "a vGIC of version 3");
+}
+
+/// A guest that boots again finds nothing of what the one before it did, but for levels of lines.
+fn is_reset(version: Version, name: &str) {
+    if !usable(name) {
+        return;
+    }
+    let Some(mut guest) = Guest::at_power_on(version) else {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: the host has none for guests");
+        return;
+    };
+    let before = guest.state();
+    for round in 0..2 {
+        guest.run(guest.setup());
+        [LINE, MESSAGE].into_iter().for_each(|irq| guest.set_enabled(Irq::new(irq), true));
+        guest.set_level(Irq::new(LINE), Level::High).unwrap();
+        assert_eq!(guest.acknowledge(), Some(Irq::new(LINE)));
+        let (message, _) = guest.message().unwrap();
+        guest.deliver_msi(Bdf::from_requester_id(8), message).unwrap();
+        // SGI 5 to itself; PPI 20 pending, enabled and an edge.
+        let private = match version {
+            Version::V2 => DISTRIBUTOR,
+            Version::V3 => REDISTRIBUTORS + 0x1_0000,
+        };
+        let program = [(PENDING, 1 << 20 | 1 << 5), (ENABLE, 1 << 20), (DISABLE, 1 << 3), (CONFIG + 4, 2 << 8), (PRIORITY + 20, 0x40)];
+        let program = program.into_iter().fold(Program::new(), |program, (register, value)| {
+            program.store(private + register, if register == PRIORITY + 20 { Bytes::One } else { Bytes::Four }, value)
+        });
+        guest.run(if version == Version::V2 { program.store(DISTRIBUTOR + 0xf00, Bytes::Four, 2 << 24 | 5) } else { program });
+        guest.set_level(Irq::new(LINE), Level::Low).unwrap();
+        let used = guest.state();
+        let changed = used.iter().zip(&before).filter(|(used, before)| used != before).count();
+        assert!(changed > 12, "round {round}: only {changed} registers");
+        guest.vgic.reset(1).unwrap();
+        assert_eq!(guest.state(), before, "round {round}");
+    }
+}
+
+#[test]
+fn a_vgic_of_version_2_is_as_at_power_on_after_a_reset() {
+    is_reset(Version::V2, "the reset of a vGIC of version 2");
+}
+
+#[test]
+fn a_vgic_of_version_3_is_as_at_power_on_after_a_reset() {
+    is_reset(Version::V3, "the reset of a vGIC of version 3");
 }

@@ -35,9 +35,10 @@ impl Vgic {
         for (register, value) in distributor::V3 {
             spec::words(register, 1, spis).try_for_each(|offset| distributor(offset, value))?;
         }
-        for (register, bits) in [(distributor::IPRIORITYR, 8), (distributor::ICFGR, 2), (distributor::IROUTER, 64)] {
+        for (register, bits) in [(distributor::IPRIORITYR, 8), (distributor::IROUTER, 64)] {
             spec::words(register, bits, spis).try_for_each(|offset| distributor(offset, 0))?;
         }
+        spec::words(distributor::ICFGR, 2, spis).try_for_each(|offset| distributor(offset, distributor::EDGES))?;
         for place in places(vcpus) {
             let redistributor =
                 |offset: u32, value: u32| set(&self.device, KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, place | u64::from(offset), Some(&value));
@@ -57,14 +58,15 @@ impl Vgic {
                 |offset: u32, value: u32| set(&self.device, KVM_DEV_ARM_VGIC_GRP_DIST_REGS, place | u64::from(offset), Some(&value));
             distributor(distributor::CTLR, 0)?;
             for (register, value) in distributor::V2 {
-                // SGIs are enabled always.
                 let private = if register == distributor::ICENABLER { redistributor::NO_SGIS } else { value };
                 spec::words(register, 1, &spec::PRIVATE).try_for_each(|offset| distributor(offset, private))?;
                 spec::words(register, 1, spis).try_for_each(|offset| distributor(offset, value))?;
             }
-            for (register, bits) in [(distributor::IPRIORITYR, 8), (distributor::ITARGETSR, 8), (distributor::ICFGR, 2)] {
+            distributor(distributor::ISENABLER, !redistributor::NO_SGIS)?;
+            for (register, bits) in [(distributor::IPRIORITYR, 8), (distributor::ITARGETSR, 8)] {
                 spec::words(register, bits, spis).try_for_each(|offset| distributor(offset, 0))?;
             }
+            spec::words(distributor::ICFGR, 2, spis).try_for_each(|offset| distributor(offset, distributor::EDGES))?;
             spec::words(distributor::IPRIORITYR, 8, &spec::PRIVATE).try_for_each(|offset| distributor(offset, 0))?;
             // The first word is that of SGIs, which are edges always.
             spec::words(distributor::ICFGR, 2, &spec::PRIVATE).skip(1).try_for_each(|offset| distributor(offset, 0))?;

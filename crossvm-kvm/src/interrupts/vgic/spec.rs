@@ -24,6 +24,8 @@ pub(super) mod distributor {
     pub(in super::super) const CTLR: u32 = 0x000;
     /// Group, one bit each.
     const IGROUPR: u32 = 0x080;
+    /// Enables by ones.
+    pub(in super::super) const ISENABLER: u32 = 0x100;
     /// Disables by ones.
     pub(in super::super) const ICENABLER: u32 = 0x180;
     /// Pending by ones; through KVM, of a GICv3: pending or not.
@@ -38,6 +40,8 @@ pub(super) mod distributor {
     pub(in super::super) const ITARGETSR: u32 = 0x800;
     /// Edge or level, two bits each.
     pub(in super::super) const ICFGR: u32 = 0xc00;
+    /// All of a word are edges: what KVM has SPIs be at first.
+    pub(in super::super) const EDGES: u32 = 0xaaaa_aaaa;
     /// Route, 64 bits each. GICv3; counted from the SGIs on, which have none.
     pub(in super::super) const IROUTER: u32 = 0x6000;
     /// SGIs that are not pending any more, a byte of senders each. GICv2.
