@@ -9,6 +9,7 @@
 //! | one VM | [`vm`] |
 //! | its machine | `x86`, `arm64` |
 //! | native components | [`component`] |
+//! | what vCPU threads may do | [`seccomp`] |
 //! | what is printed | [`console`], [`exits`] |
 //! | all that is unsafe | [`sys`] |
 #![deny(unsafe_code)]
@@ -25,6 +26,7 @@ mod link;
 mod load;
 mod others;
 mod run;
+mod seccomp;
 #[allow(unsafe_code)]
 mod sys;
 mod vm;

@@ -77,6 +77,19 @@ impl Interrupts {
         self.vgic.reset(self.vcpus).context("the interrupt controller cannot be reset")
     }
 
+    /// Whether a vCPU must leave the guest for an interrupt: KVM sees to that.
+    pub(crate) const fn take_kick(&self) -> bool {
+        false
+    }
+
+    /// Whether something could not be delivered that nobody was told of: never.
+    pub(crate) const fn take_failed(&self) -> bool {
+        false
+    }
+
+    /// Tries again what could not be delivered.
+    pub(crate) const fn retry(&self) {}
+
     /// The guest loads; `None` where nothing of theirs is.
     pub(crate) fn load(&self, at: GuestAddr, width: Width) -> Option<u64> {
         Some(self.frame.frame_read(frame_offset(at)?, width))

@@ -124,7 +124,9 @@ impl Machine {
         if state.behind {
             let State { connections, backend, .. } = &mut *state;
             let refreshed = connections.refresh(backend).is_ok();
-            state.behind = !refreshed;
+            backend.interrupts.retry();
+            let failed = backend.interrupts.take_failed();
+            state.behind = !refreshed || failed;
         }
     }
 

@@ -19,6 +19,7 @@ mod report;
 mod serve;
 mod vcpu;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossvm_core::{ConnectionId, CrossVm, EventId, GuestRange, Parts};
@@ -82,7 +83,7 @@ pub(crate) struct Machine {
     /// Wakes the event thread.
     control: EventFd,
     /// The vCPU threads, as far as they have started.
-    threads: Mutex<Vec<ThreadId>>,
+    threads: Mutex<Vec<(u8, ThreadId)>>,
     hardware: Hardware,
     /// The windows of its PCI bridge.
     windows: Vec<GuestRange>,
@@ -143,13 +144,54 @@ impl Machine {
 
     /// Makes all vCPU threads look what is to do.
     fn kick_all(&self) {
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (_, thread) in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             thread.kick();
         }
     }
 
     /// A thread that has panicked has left a state that the guest can go on with: each step of it is complete or reported.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked { machine: self, state: self.state.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Makes the first vCPU leave its guest.
+    fn kick_first(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, thread)) = threads.iter().find(|(vcpu, _)| *vcpu == 0) {
+            thread.kick();
+        }
+    }
+}
+
+/// The VM's state, locked. What was done to it may be for the first vCPU, which an 8259 in this program interrupts: it is told with the lock still held.
+#[derive(Debug)]
+struct Locked<'a> {
+    machine: &'a Machine,
+    state: MutexGuard<'a, State>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // The first vCPU's own thread asks before it enters the guest again.
+        if vcpu::is_first() {
+            return;
+        }
+        if self.state.backend.interrupts.take_kick() {
+            self.machine.kick_first();
+        }
     }
 }

@@ -119,6 +119,9 @@ impl Machine {
             self.apply(state, effect);
         }
         self.drive_board(state);
+        if state.backend.interrupts.take_failed() {
+            self.fall_behind(state);
+        }
         if let Some(end) = served.end {
             self.end(end);
         }

@@ -1,5 +1,6 @@
 //! The thread of a vCPU.
 
+use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
 
 use crossvm_core::GuestAddr;
@@ -11,6 +12,7 @@ use super::Machine;
 use super::power::{End, Next, ResetCause, Seen, StopReason};
 use crate::arch::board::Cpu;
 use crate::exits::ExitKind;
+use crate::seccomp;
 use crate::sys::{KickTarget, ThreadId};
 
 /// What is to be done once the exit's data are no longer borrowed.
@@ -28,10 +30,24 @@ enum After {
     Undecoded,
 }
 
+thread_local! {
+    static FIRST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the thread of a first vCPU.
+pub(super) fn is_first() -> bool {
+    FIRST.get()
+}
+
 /// Runs the vCPU until its VM is off.
 pub(super) fn run(machine: &Arc<Machine>, mut cpu: Cpu) {
+    FIRST.set(cpu.id == 0);
     let target = KickTarget::new(&mut cpu.fd);
-    machine.threads.lock().unwrap_or_else(PoisonError::into_inner).push(ThreadId::current());
+    machine.threads.lock().unwrap_or_else(PoisonError::into_inner).push((cpu.id, ThreadId::current()));
+    if let Err(error) = seccomp::confine() {
+        machine.output.vmm(format_args!("{}: vCPU {} cannot be confined: {error}", machine.name, cpu.id));
+        machine.end(End::Stop(StopReason::Crash));
+    }
     let mut seen = Seen::default();
     loop {
         match machine.power.next(&mut seen) {
@@ -69,7 +85,12 @@ pub(super) fn run(machine: &Arc<Machine>, mut cpu: Cpu) {
 }
 
 /// Enters the guest, and serves what it leaves it for.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "ports are x86's"))]
 fn enter(machine: &Machine, cpu: &mut Cpu, target: &KickTarget) -> After {
+    #[cfg(target_arch = "x86_64")]
+    if cpu.asks_before_entry {
+        machine.lock().backend.interrupts.before_run(&mut cpu.fd);
+    }
     let exit = match cpu.fd.run() {
         Ok(exit) => exit,
         Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
@@ -81,7 +102,6 @@ fn enter(machine: &Machine, cpu: &mut Cpu, target: &KickTarget) -> After {
             return After::Dump(format!("KVM_RUN: {error}"), End::Stop(StopReason::Crash));
         }
     };
-    let _ = target;
     match exit {
         VcpuExit::MmioRead(at, data) => machine.load(GuestAddr::new(at), data),
         VcpuExit::MmioWrite(at, data) => machine.store(GuestAddr::new(at), data),
@@ -99,6 +119,13 @@ fn enter(machine: &Machine, cpu: &mut Cpu, target: &KickTarget) -> After {
             machine.exits.count(ExitKind::Signal);
             return After::Kicked;
         }
+        #[cfg(target_arch = "x86_64")]
+        VcpuExit::IoapicEoi(vector) => {
+            machine.exits.count(ExitKind::Eoi);
+            machine.lock().backend.interrupts.end_of_interrupt(vector);
+        }
+        #[cfg(target_arch = "x86_64")]
+        VcpuExit::IrqWindowOpen => machine.exits.count(ExitKind::InterruptWindow),
         VcpuExit::Hlt => machine.exits.count(ExitKind::Halt),
         VcpuExit::Shutdown => {
             machine.exits.count(ExitKind::Other);

@@ -208,6 +208,7 @@ pub(crate) struct Hardware {
     vcpus: u8,
     images: Images,
     tables: Option<acpi::Tables>,
+    irqchip: Irqchip,
 }
 
 impl std::fmt::Debug for Hardware {
@@ -234,6 +235,8 @@ pub(crate) struct Cpu {
     pub(crate) fd: VcpuFd,
     /// Its number.
     pub(crate) id: u8,
+    /// It calls [`Interrupts::before_run`] each time before it enters the guest.
+    pub(crate) asks_before_entry: bool,
     power_on: CpuState,
 }
 
@@ -251,7 +254,18 @@ impl Hardware {
         let deadline_timer = vm.check_extension(Cap::TscDeadlineTimer);
         let regions = map::ram(memory).map(region).collect::<Result<Vec<_>>>()?;
         let memory = GuestMemoryMmap::from_arc_regions(regions.clone()).context("guest RAM")?;
-        Ok(Self { kvm, vm: Arc::new(vm), regions, memory, supported, deadline_timer, vcpus, images, tables: None })
+        Ok(Self {
+            kvm,
+            vm: Arc::new(vm),
+            regions,
+            memory,
+            supported,
+            deadline_timer,
+            vcpus,
+            images,
+            tables: None,
+            irqchip: Irqchip::default(),
+        })
     }
 
     /// The VM.
@@ -263,7 +277,8 @@ impl Hardware {
     ///
     /// # Errors
     /// What KVM reports.
-    pub(crate) fn interrupts(&self, place: Irqchip) -> Result<Interrupts> {
+    pub(crate) fn interrupts(&mut self, place: Irqchip) -> Result<Interrupts> {
+        self.irqchip = place;
         Interrupts::new(&self.vm, place)
     }
 
@@ -317,7 +332,7 @@ impl Hardware {
             cpu::enter(&fd, entry)?;
         }
         let power_on = CpuState::save(&self.kvm, &fd).context("its state at power-on")?;
-        Ok(Cpu { fd, id, power_on })
+        Ok(Cpu { fd, id, asks_before_entry: id == 0 && self.irqchip == Irqchip::Split, power_on })
     }
 
     /// Loads the images and tables into RAM, which is zero.
@@ -360,7 +375,12 @@ impl Cpu {
     ///
     /// # Errors
     /// What KVM reports.
-    pub(crate) fn restore(&self) -> Result<(), kvm_ioctls::Error> {
+    pub(crate) fn restore(&mut self) -> Result<(), kvm_ioctls::Error> {
+        // An access to a device that was served is complete only once the vCPU is entered again: what it has loaded must not end in the new guest's registers.
+        self.fd.set_kvm_immediate_exit(1);
+        // It ends at once, with `EINTR`.
+        let _ = self.fd.run();
+        self.fd.set_kvm_immediate_exit(0);
         self.power_on.restore(&self.fd)
     }
 
