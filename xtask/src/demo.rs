@@ -27,7 +27,7 @@ use crate::workspace::Workspace;
 pub(crate) const fn usual_timeout(on: Platform) -> u64 {
     match on {
         Platform::El2 | Platform::Sel4 => 300,
-        Platform::Kvm => 600,
+        Platform::Kvm | Platform::KvmArm64 => 600,
     }
 }
 
@@ -95,8 +95,9 @@ impl Default for Play {
 /// Plays the demonstration as the flags say.
 pub(crate) fn demo(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let Arguments { flags, on, gic, kvm, events, sabotage, timeout } = arguments;
-    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(*on)));
-    let play = Play { on: *on, gic: *gic, kvm: *kvm, events: *events, sabotage: *sabotage, show: flags.show(), timeout };
+    let on = on.for_architecture(kvm.arch)?;
+    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(on)));
+    let play = Play { on, gic: *gic, kvm: *kvm, events: *events, sabotage: *sabotage, show: flags.show(), timeout };
     verified(workspace, play, flags.report.as_deref())
 }
 

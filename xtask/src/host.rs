@@ -33,7 +33,9 @@ const TOOLS: [Tool; 3] = [
     Tool { program: "apt-get", purpose: "downloads the guests' kernel and busybox", packages: &["apt"] },
     MAKE,
 ];
-const MACHINE: Tool = Tool { program: QEMU, purpose: "the machine that the demonstration runs in", packages: &["qemu-system-arm"] };
+/// The machine emulator for arm64.
+pub(crate) const MACHINE: Tool =
+    Tool { program: QEMU, purpose: "the machine that the demonstration runs in", packages: &["qemu-system-arm"] };
 /// The machine emulator for x86-64.
 pub(crate) const QEMU_X86: Tool = Tool {
     program: "qemu-system-x86_64",
@@ -50,6 +52,9 @@ pub(crate) const GUEST_COMPILER: Tool = Tool {
     purpose: "compiles the Linux driver, links the guests' programs",
     packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
 };
+
+/// Disassembles the tables that crossvm-x86 makes.
+pub(crate) const IASL: Tool = Tool { program: "iasl", purpose: "checks ACPI tables, in the tests", packages: &["acpica-tools"] };
 
 /// Runs what generates parts of seL4, in an environment of its own.
 pub(crate) const PYTHON: Tool =

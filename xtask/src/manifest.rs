@@ -24,8 +24,11 @@ pub(crate) enum Platform {
     El2,
     /// seL4 with our VM monitor as its root task, in the same machine; SEL4_PREFIX names the kernel
     Sel4,
-    /// KVM with our VMM, on x86-64: this machine's /dev/kvm where it runs kernels, else one in an emulated machine
+    /// KVM with our VMM, on x86-64 (or as --arch says): this machine's /dev/kvm where it runs kernels, else one in an emulated machine
     Kvm,
+    /// The same on arm64: `--on kvm --arch arm64`.
+    #[value(skip)]
+    KvmArm64,
 }
 
 impl Platform {
@@ -35,14 +38,30 @@ impl Platform {
             Self::El2 => "",
             Self::Sel4 => "-sel4",
             Self::Kvm => "-kvm",
+            Self::KvmArm64 => "-kvm-arm64",
         }
     }
 
     /// What its guests run on.
     pub(crate) const fn architecture(self) -> Architecture {
         match self {
-            Self::El2 | Self::Sel4 => Architecture::Arm64,
+            Self::El2 | Self::Sel4 | Self::KvmArm64 => Architecture::Arm64,
             Self::Kvm => Architecture::Amd64,
+        }
+    }
+
+    /// Whether it is KVM, of whatever architecture.
+    pub(crate) const fn is_kvm(self) -> bool {
+        matches!(self, Self::Kvm | Self::KvmArm64)
+    }
+
+    /// The platform for guests of `architecture`, where the user names one.
+    pub(crate) fn for_architecture(self, architecture: Option<Architecture>) -> Result<Self> {
+        match (self, architecture) {
+            (platform, None) => Ok(platform),
+            (Self::Kvm | Self::KvmArm64, Some(Architecture::Amd64)) => Ok(Self::Kvm),
+            (Self::Kvm | Self::KvmArm64, Some(Architecture::Arm64)) => Ok(Self::KvmArm64),
+            (Self::El2 | Self::Sel4, Some(_)) => bail!("--arch is for `--on kvm` only"),
         }
     }
 
@@ -53,7 +72,7 @@ impl Platform {
             (Self::El2, Gic::V2) => ("el2 with GICv2", 8),
             (Self::El2, Gic::V3) => ("el2", 16),
             (Self::Sel4, _) => ("sel4", 16),
-            (Self::Kvm, _) => ("kvm", MAX_VMS * usize::from(MAX_VCPUS)),
+            (Self::Kvm | Self::KvmArm64, _) => ("kvm", MAX_VMS * usize::from(MAX_VCPUS)),
         };
         Limits {
             platform: platform.to_owned(),
@@ -61,7 +80,7 @@ impl Platform {
             // The emulated machine has 64 GiB, of which the hypervisor, the images and the room between them take some.
             memory: 63 << 30,
             low_window: match self {
-                Self::El2 | Self::Sel4 => 0x1000_0000..0x3eff_0000,
+                Self::El2 | Self::Sel4 | Self::KvmArm64 => 0x1000_0000..0x3eff_0000,
                 Self::Kvm => 0xc000_0000..0xe000_0000,
             },
         }

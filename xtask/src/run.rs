@@ -112,23 +112,23 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// What of them is meant for the demonstration.
-    fn demonstration(&self, kvm: kvm::Flags) -> demo::Chosen {
-        let Self { on, gic, timeout, report, .. } = self;
-        demo::Chosen { on: *on, gic: *gic, kvm, timeout: *timeout, report: report.clone() }
+    fn demonstration(&self, on: Platform, kvm: kvm::Flags) -> demo::Chosen {
+        let Self { gic, timeout, report, .. } = self;
+        demo::Chosen { on, gic: *gic, kvm, timeout: *timeout, report: report.clone() }
     }
 }
 
 /// Runs what the manifest or the flags describe.
 pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
     // What is wrong with the manifest is told before anything is installed or built.
-    let on = arguments.on;
+    let on = arguments.on.for_architecture(arguments.kvm.arch)?;
     let manifest = arguments.manifest.as_deref().map(|path| manifest::load(path, on, arguments.gic)).transpose()?;
     let flags = manifest.as_ref().map_or(arguments.kvm, |manifest| manifest::kvm(arguments.kvm, on, manifest));
     let hypervisor = Hypervisor::of(on, flags)?;
     let wanted = manifest.as_ref().map_or(arguments.gic, |manifest| manifest::gic(arguments.gic, on, manifest));
     let interrupts = hypervisor.interrupts(wanted)?;
     if manifest.as_ref().is_some_and(demo::is_described_by) {
-        return demo::run(workspace, &arguments.demonstration(flags));
+        return demo::run(workspace, &arguments.demonstration(on, flags));
     }
     let ready = setup::setup(workspace, Existing::Keep, hypervisor.architecture())?;
     let mut system = match &manifest {

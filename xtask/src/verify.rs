@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 const fn usual_timeout(on: Platform) -> u64 {
     match on {
         Platform::El2 | Platform::Sel4 => 400,
-        Platform::Kvm => 900,
+        Platform::Kvm | Platform::KvmArm64 => 900,
     }
 }
 
@@ -81,9 +81,10 @@ impl Play {
 /// Verifies a manifest as the flags say.
 pub(crate) fn verify(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let Arguments { manifest, flags, on, gic, kvm, timeout } = arguments;
+    let on = on.for_architecture(kvm.arch)?;
     let ready = setup::setup(workspace, Existing::Keep, on.architecture())?;
-    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(*on)));
-    let play = Play { manifest: manifest.clone(), on: *on, gic: *gic, kvm: *kvm, show: flags.show(), timeout };
+    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(on)));
+    let play = Play { manifest: manifest.clone(), on, gic: *gic, kvm: *kvm, show: flags.show(), timeout };
     let report = self::play(workspace, &ready, &play)?;
     if let Some(path) = &flags.report {
         trial::report::write(&report, path)?;

@@ -59,13 +59,13 @@ pub(crate) enum Job {
 impl Hypervisor {
     /// That of `platform`, as the user wants it.
     pub(crate) fn of(platform: Platform, flags: kvm::Flags) -> Result<Self> {
-        if let Some(flag) = flags.given().filter(|_| platform != Platform::Kvm) {
+        if let Some(flag) = flags.given().filter(|_| !platform.is_kvm()) {
             bail!("{flag} is for `--on kvm` only");
         }
         match platform {
             Platform::El2 => Ok(Self::El2),
             Platform::Sel4 => Ok(Self::Sel4(Installed::from_environment()?)),
-            Platform::Kvm => Ok(Self::Kvm(Kvm { architecture: platform.architecture(), flags })),
+            Platform::Kvm | Platform::KvmArm64 => Ok(Self::Kvm(Kvm { architecture: platform.architecture(), flags })),
         }
     }
 
@@ -94,10 +94,7 @@ impl Hypervisor {
                 Some(wanted) => bail!("the seL4 in {} was built for a GICv{}, not for a GICv{wanted}", kernel.prefix.display(), kernel.gic),
                 None => Ok(Interrupts::Gic(kernel.gic)),
             },
-            Self::Kvm(kvm) => match wanted {
-                Some(_) => bail!("--gic is for Arm's machines; a PC's has --irqchip and --noapic"),
-                None => Ok(Interrupts::Pc { irqchip: kvm.flags.irqchip.unwrap_or_default(), noapic: kvm.flags.noapic }),
-            },
+            Self::Kvm(kvm) => kvm.interrupts(wanted),
         }
     }
 

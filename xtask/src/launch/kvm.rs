@@ -9,7 +9,8 @@
 //!                                                └─ vm1 (L2)
 //! ```
 //!
-//! Another architecture than x86-64 needs: its QEMU command in [`nested`], and its console's name in [`Architecture`].
+//! What depends on the architecture: the emulated machine in [`nested`], and the interrupt controllers that guests can have in
+//! [`Kvm::interrupts`].
 
 mod manifest;
 mod nested;
@@ -19,9 +20,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::Gic;
 use super::child::{self, Ended, Output, Patience, Verdict};
 use super::console::Line;
 use super::interrupts::{Interrupts, Irqchip};
@@ -37,6 +39,10 @@ pub(crate) use place::{Place, Wish};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 #[group(skip)]
 pub(crate) struct Flags {
+    /// On KVM: the guests' processor; x86-64 without it
+    #[arg(long, value_enum, value_name = "ARCHITECTURE")]
+    pub(crate) arch: Option<Architecture>,
+
     /// On KVM: who emulates the IOAPIC and the 8259; else the manifest's choice, else the kernel
     #[arg(long, value_enum, value_name = "WHO")]
     pub(crate) irqchip: Option<Irqchip>,
@@ -91,6 +97,19 @@ pub(crate) struct Job {
 }
 
 impl Kvm {
+    /// The guests' interrupt controller. Arm's has the version that the machine's has, which is the emulated one's or unknown.
+    pub(super) fn interrupts(&self, gic: Option<Gic>) -> Result<Interrupts> {
+        let Flags { irqchip, noapic, .. } = self.flags;
+        match (self.architecture, gic) {
+            (Architecture::Amd64, Some(_)) => bail!("--gic is for Arm's machines; a PC has --irqchip and --noapic"),
+            (Architecture::Amd64, None) => Ok(Interrupts::Pc { irqchip: irqchip.unwrap_or_default(), noapic }),
+            (Architecture::Arm64, _) if irqchip == Some(Irqchip::Split) || noapic => {
+                bail!("--irqchip split and --noapic are for x86-64: on Arm the interrupt controller is the kernel's")
+            }
+            (Architecture::Arm64, gic) => Ok(Interrupts::Gic(gic.unwrap_or_default())),
+        }
+    }
+
     /// Builds kvm-vmm, finds out where it can run, and lays out what it runs there.
     pub(super) fn prepare(&self, workspace: &Workspace, ready: &Ready, order: Order<'_>) -> Result<Job> {
         let Order { system, interrupts, input, output, log, program } = order;
@@ -107,7 +126,8 @@ impl Kvm {
                 (command, None)
             }
             Place::Nested { .. } => {
-                let machine = nested::Machine { architecture: self.architecture, ready, vmm: &vmm, system, arguments, input, log };
+                let machine =
+                    nested::Machine { architecture: self.architecture, ready, vmm: &vmm, system, arguments, interrupts, input, log };
                 let (command, inner) = machine.build()?;
                 (command, Some(inner))
             }

@@ -130,7 +130,10 @@ impl CpuState {
         vcpu.set_sregs(&self.sregs)?;
         vcpu.set_regs(&self.regs)?;
         sys::set_xsave(vcpu, &self.xsave)?;
-        vcpu.set_xcrs(&self.xcrs)?;
+        // Without XSAVE there are none, and none can be set.
+        if self.xcrs.nr_xcrs > 0 {
+            vcpu.set_xcrs(&self.xcrs)?;
+        }
         vcpu.set_debug_regs(&self.debug)?;
         vcpu.set_lapic(&self.lapic)?;
         for entry in &self.msrs {

@@ -1,19 +1,21 @@
 //! An emulated machine (L1) that runs Debian's kernel with KVM, and kvm-vmm on it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::manifest;
 use crate::architecture::Architecture;
 use crate::guest::{Archive, initramfs};
 use crate::host::{self, Tool};
-use crate::launch::Ended;
 use crate::launch::qemu::{Input, escape};
+use crate::launch::{Ended, Interrupts};
+use crate::run::DEFAULT_CPU;
 use crate::setup::Ready;
 use crate::system::System;
 
@@ -38,6 +40,8 @@ pub(super) struct Machine<'a> {
     pub(super) system: &'a System,
     /// Flags of kvm-vmm.
     pub(super) arguments: Vec<String>,
+    /// The controller that the machine must have for its guests to have it.
+    pub(super) interrupts: Interrupts,
     pub(super) input: Input,
     pub(super) log: &'a Path,
 }
@@ -46,25 +50,38 @@ pub(super) struct Machine<'a> {
 struct Emulator {
     tool: Tool,
     /// The machine, its CPUs and what more it takes.
-    flags: &'static [&'static str],
+    flags: Vec<String>,
+    /// What connects the second serial port with the chardev `own`.
+    second_port: &'static [&'static str],
     /// Its two serial ports as the kernel calls them: kvm-vmm's, and the kernel's own.
     ports: [&'static str; 2],
-    /// Parameters of the kernel.
-    parameters: &'static str,
 }
 
+/// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes.
+const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog";
+
 impl Emulator {
-    fn of(architecture: Architecture) -> Result<Self> {
+    fn of(architecture: Architecture, interrupts: Interrupts) -> Self {
+        let flags = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect();
         match architecture {
-            Architecture::Amd64 => Ok(Self {
+            Architecture::Amd64 => Self {
                 tool: host::QEMU_X86,
-                // This processor has SVM. The sizes that it gives for XSAVE do not add up in its guests' eyes.
-                flags: &["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"],
+                // This processor has SVM. It does not intercept XSETBV, so L1's KVM would not see which states a guest saves with XSAVE, and
+                // the guest's kernel would warn of sizes that do not add up.
+                flags: flags(&["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"]),
+                second_port: &["-serial", "chardev:own"],
                 ports: ["ttyS0", "ttyS1"],
-                // A CPU that is emulated may be away for longer than a watchdog likes.
-                parameters: "console=ttyS1 panic=-1 mitigations=off nowatchdog",
-            }),
-            Architecture::Arm64 => bail!("no machine is known here that would run kvm-vmm for arm64"),
+            },
+            Architecture::Arm64 => {
+                let machine = format!("virt,virtualization=on,gic-version={}", interrupts.gic().unwrap_or_default());
+                Self {
+                    tool: host::MACHINE,
+                    flags: flags(&["-M", &machine, "-accel", "tcg,thread=multi", "-cpu", DEFAULT_CPU]),
+                    // The board has one port of its own.
+                    second_port: &["-device", "pci-serial,chardev=own"],
+                    ports: ["ttyAMA0", "ttyS0"],
+                }
+            }
         }
     }
 }
@@ -72,7 +89,7 @@ impl Emulator {
 impl Machine<'_> {
     /// Writes the machine's files; returns the command that starts it, and where its kernel's console will be.
     pub(super) fn build(&self) -> Result<(Command, PathBuf)> {
-        let emulator = Emulator::of(self.architecture)?;
+        let emulator = Emulator::of(self.architecture, self.interrupts);
         host::install_missing(&[emulator.tool])?;
         let disk = self.log.with_extension("l1.cpio");
         let own = self.log.with_extension("l1.log");
@@ -82,7 +99,7 @@ impl Machine<'_> {
         fs::write(&disk, &bytes).with_context(|| format!("cannot write {}", disk.display()))?;
 
         let mut command = Command::new(emulator.tool.program);
-        command.args(emulator.flags);
+        command.args(&emulator.flags);
         command.args(["-smp", &self.cpus().to_string(), "-m", &self.memory_mib(bytes.len())?.to_string()]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot"]);
         match self.input {
@@ -90,11 +107,11 @@ impl Machine<'_> {
             // Ctrl-A belongs to kvm-vmm, so the emulator's own key is Ctrl-]: Ctrl-] x ends the machine.
             Input::Terminal => command.args(["-serial", "mon:stdio", "-echr", "29"]),
         };
-        let mut port = std::ffi::OsString::from("file:");
-        port.push(escape(&own));
-        command.arg("-serial").arg(port);
+        let mut file = OsString::from("file,id=own,path=");
+        file.push(escape(&own));
+        command.arg("-chardev").arg(file).args(emulator.second_port);
         command.arg("-kernel").arg(&self.ready.kernel.image).arg("-initrd").arg(&disk);
-        command.args(["-append", emulator.parameters]);
+        command.args(["-append", &format!("console={} {PARAMETERS}", emulator.ports[1])]);
         Ok((command, own))
     }
 
