@@ -34,6 +34,28 @@
 //! | a message (MSI-X) | `KVM_SIGNAL_MSI` | `KVM_SIGNAL_MSI` with an ITS; else a `GICv2m` frame, whose messages are pulses of an SPI |
 //! | lines for connections | [`GsiPool::pc`]: GSI 16 to 23 | [`GsiPool::new`]: SPIs of the VMM's choice |
 //!
+//! # Who maps what how, on arm64
+//!
+//! | | event registers | dataports |
+//! | --- | --- | --- |
+//! | this process | write-back cacheable | write-back cacheable |
+//! | KVM's stage 2 | write-back cacheable, read-only | write-back cacheable, with the end's rights |
+//! | a Linux guest by `resourceN` (`uio_pci_generic`) | Device | Device |
+//! | a Linux guest by `resourceN_wc` | – | Normal, not cacheable |
+//! | a Linux guest by our own driver | Device | write-back cacheable |
+//!
+//! The guest's attribute and that of stage 2 are combined. With FEAT_S2FWB (Armv8.4; not in Cortex-A72 or Neoverse N1), KVM has stage 2 override the guest's: all
+//! see write-back memory, and nothing is to be done. Without it the weaker one counts: a guest with Device or non-cacheable memory reads and writes past the caches. KVM
+//! writes a page back once, when the guest reaches it first, and leaves the rest to others:
+//!
+//! - [`SharedPage`] writes each event register back when it is published, so that COUNT is right for every guest. That is one instruction
+//!   (`dc cvac`, which Linux lets programs use) for each event, with FEAT_S2FWB as well: a program cannot ask for it.
+//! - Both guests of a dataport map it alike, or clean and invalidate around their accesses. By `resourceN_wc` at both ends, or by our driver at both, they do.
+//! - A component of this process is a cacheable end. For a guest that is not, it invalidates before it reads and cleans behind what it writes
+//!   (`dc civac`, `dc cvac`), as those of `examples/kvm-vmm` do.
+//!
+//! QEMU has no caches, so no run under it shows whether this is right. It has not been tried on hardware.
+//!
 //! # What a peer process can do
 //!
 //! It shares what it was sent: the bytes of the dataports and the counters of the eventfds. It cannot cut a dataport short, as its size is sealed and

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod attribute;
+#[cfg(target_arch = "aarch64")]
+mod cache;
 #[cfg(target_arch = "x86_64")]
 mod inject;
 mod ioeventfd;
@@ -10,6 +12,8 @@ mod memslot;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use attribute::get_attribute;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use cache::clean;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use inject::interrupt;
 pub(crate) use ioeventfd::{Registration, Stores};

@@ -13,7 +13,8 @@ use crate::raw::HostMapping;
 
 /// An event page in a file in memory: the VMM writes it as atomic words, and its memory slot is read-only over a mapping that is read-only too.
 ///
-/// KVM's guests see normal memory coherently with the VMM, so nothing is to be done when a word is published.
+/// On x86, guests see it coherently with the VMM, so nothing is to be done when a word is published. On arm64, a guest that maps it without caches reads past
+/// them, unless its processor has FEAT_S2FWB: each word is written back there.
 #[derive(Debug)]
 pub struct SharedPage {
     frame: Frame,
@@ -40,5 +41,12 @@ impl EventPage for SharedPage {
     fn words(&self) -> &[AtomicU32] {
         // The mapping is one for writing.
         self.memory.as_words().unwrap_or_default()
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn published(&self, word: usize) {
+        if let Some(word) = self.words().get(word) {
+            crate::raw::clean(word);
+        }
     }
 }

@@ -9,7 +9,6 @@ use crossvm_kvm::MemfdDataport;
 use crossvm_manifest::{Component, Peer, Topology};
 use vmm_common::components::{Work, work};
 use vmm_common::config::{self, Memories};
-use vmm_common::platform::Coherent;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -81,7 +80,7 @@ fn memory(dataport: MemfdDataport) -> Option<&'static vmm_common::host::Physical
     sys::component_memory(Box::leak(Box::new(dataport)).bytes()?)
 }
 
-fn serve(epoll: &Epoll, ports: &mut [Port], work: Work<Coherent>) {
+fn serve(epoll: &Epoll, ports: &mut [Port], work: Work<sys::DataportCaches>) {
     let mut events = vec![EpollEvent::default(); 64];
     loop {
         let count = match epoll.wait(-1, &mut events) {
@@ -105,13 +104,13 @@ fn serve(epoll: &Epoll, ports: &mut [Port], work: Work<Coherent>) {
 
 impl Port {
     /// Events that come together are served together: the work is done once, and as many events go back as have come.
-    fn serve(&mut self, work: Work<Coherent>) {
+    fn serve(&mut self, work: Work<sys::DataportCaches>) {
         let count = self.bell.take();
         if count == 0 {
             return;
         }
         self.received = self.received.saturating_add(count);
-        work(&self.memory, self.received, Coherent);
+        work(&self.memory, self.received, sys::DataportCaches);
         if self.other.ring(count).is_ok() {
             self.emitted = self.emitted.saturating_add(count);
         }
