@@ -80,7 +80,7 @@ pub(crate) fn compose(plan: &Plan<'_>) -> Result<(Arc<Machine>, Vec<Cpu>)> {
     bars.update(&connections, |_| {});
     let windows = std::iter::once(map::PCI_WINDOW).chain(high_window).collect();
     let emit = plan.settings.ioeventfd.then(|| EmitFds::new(Arc::clone(hardware.vm())));
-    let state = State {
+    let mut state = State {
         backend,
         connections,
         ports,
@@ -95,6 +95,7 @@ pub(crate) fn compose(plan: &Plan<'_>) -> Result<(Arc<Machine>, Vec<Cpu>)> {
         behind: false,
         boots: 1,
     };
+    state.set_up_bus();
     let machine = Machine {
         name: vm.name.as_str().to_owned(),
         number: plan.number,

@@ -168,6 +168,7 @@ impl Machine {
             self.complain(state, format_args!("{error}"));
             state.behind = true;
         }
+        state.set_up_bus();
         // Where BARs are at power-on is no move of the guest's.
         let State { bars, connections, .. } = state;
         bars.update(connections, |_| {});

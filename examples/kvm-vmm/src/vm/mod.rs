@@ -110,6 +110,18 @@ struct State {
     boots: u32,
 }
 
+impl State {
+    /// Does to the functions of the bus what a machine's firmware does before a kernel starts.
+    fn set_up_bus(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        for status in self.connections.connections().filter_map(|id| self.connections.status(id)) {
+            if let Some(irq) = status.irq {
+                crate::arch::board::set_interrupt_line(&mut self.backend.pci, status.bdf, irq);
+            }
+        }
+    }
+}
+
 impl Machine {
     /// Its name.
     pub(crate) fn name(&self) -> &str {

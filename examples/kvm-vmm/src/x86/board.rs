@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use crossvm_core::{ConfigEffect, GuestAddr, GuestRange, PciSpace, Width};
+use crossvm_core::{Bdf, ConfigAccess, ConfigEffect, GuestAddr, GuestRange, Irq, PciSpace, Width};
 use crossvm_pci::ConfigPorts;
-use crossvm_x86::{PciLines, Routing, acpi};
+use crossvm_x86::{PciLine, PciLines, Routing, acpi};
 use kvm_bindings::CpuId;
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
@@ -195,6 +195,17 @@ impl Board {
 
 fn serial_register(port: u16) -> Option<u8> {
     port.checked_sub(map::SERIAL_PORT).and_then(|offset| u8::try_from(offset).ok()).filter(|offset| *offset < 8)
+}
+
+/// Writes to a function's interrupt line register where its line ends at the 8259 pair, as a PC's firmware does: kernels that do not use ACPI go by that.
+/// Nothing for lines that do not end there.
+pub(crate) fn set_interrupt_line(bus: &mut Bus, bdf: Bdf, irq: Irq) {
+    /// PCI 3.0, §6.2.4.
+    const INTERRUPT_LINE: ConfigAccess = ConfigAccess { offset: 0x3c, width: Width::U8 };
+    if let Some(line) = PciLine::from_gsi(irq) {
+        // It is plain storage: nothing comes of it.
+        let _ = bus.write(bdf, INTERRUPT_LINE, Routing::PC.pic_irq(line).number().into());
+    }
 }
 
 /// What all vCPUs of a VM share in KVM, and what a reset needs.
@@ -387,5 +398,42 @@ impl Cpu {
     /// Its registers, as lines.
     pub(crate) fn dump(&self) -> Vec<String> {
         cpu::dump(&self.fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossvm_core::{ClassCode, Function};
+    use crossvm_pci::{HostBridge, PciBus};
+
+    #[test]
+    fn a_kernel_without_acpi_finds_the_8259_s_input_in_the_interrupt_line_register() {
+        let mut bus: Bus = PciBus::new(HostBridge::default(), map::PCI_WINDOW);
+        let function = |irq| Function {
+            vendor: 0x1af4,
+            device: 0xa111,
+            revision: 1,
+            class: ClassCode { base: 5, sub: 0, interface: 0 },
+            subsystem_vendor: 0,
+            subsystem: 0,
+            interrupt: Some(irq),
+            bars: [None; 6],
+            vendor_specific: Default::default(),
+            msix: None,
+        };
+        for (gsi, input) in [(16, 5), (17, 10), (23, 15)] {
+            let bdf = bus.insert(function(Irq::new(gsi))).unwrap();
+            set_interrupt_line(&mut bus, bdf, Irq::new(gsi));
+            assert_eq!(bus.read(bdf, ConfigAccess { offset: 0x3c, width: Width::U8 }), input);
+        }
+    }
+
+    #[test]
+    fn the_serial_port_has_eight_registers() {
+        assert_eq!(
+            (serial_register(0x3f8), serial_register(0x3ff), serial_register(0x400), serial_register(0)),
+            (Some(0), Some(7), None, None)
+        );
     }
 }
