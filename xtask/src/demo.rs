@@ -151,7 +151,7 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<R
     let hypervisor = Hypervisor::of(play.on, play.kvm)?;
     let interrupts = hypervisor.interrupts(play.gic)?;
     let initramfs = trial::initramfs(workspace, ready)?;
-    let mut name = format!("demo{}-{}", play.on.mark(), interrupts.mark());
+    let mut name = format!("demo{}{}-{}", play.on.mark(), play.kvm.mark(), interrupts.mark());
     if let Some(sabotage) = play.sabotage {
         name.push_str(&format!("-{sabotage}"));
     }

@@ -11,6 +11,7 @@ mod hash;
 mod host;
 mod interrupt;
 mod launch;
+mod link;
 mod manifest;
 mod microkit;
 mod modules;
@@ -62,6 +63,7 @@ enum Verb {
     Build,
     Check(check::Arguments),
     Demo(demo::Arguments),
+    Link(link::Arguments),
     Microkit(microkit::Arguments),
     Module(modules::Arguments),
     Run(run::Arguments),
@@ -108,6 +110,10 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Demo(arguments) => {
             interrupt::watch()?;
             demo::demo(&workspace, &arguments)?;
+        }
+        Verb::Link(arguments) => {
+            interrupt::watch()?;
+            link::link(&workspace, &arguments)?;
         }
         Verb::Microkit(arguments) => return microkit::microkit(&arguments),
         Verb::Module(arguments) => modules::module(&workspace, &arguments)?,

@@ -1,6 +1,6 @@
 //! A system under the hypervisor whose console is gathered: what `demo` and `verify` have in common.
 
-mod complaints;
+pub(crate) mod complaints;
 pub(crate) mod fields;
 pub(crate) mod findings;
 pub(crate) mod lspci;
@@ -104,6 +104,16 @@ pub(crate) fn initramfs(workspace: &Workspace, ready: &Ready) -> Result<PathBuf>
 
 /// Runs a system to its end and gathers what its console says.
 pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result<(Transcript, Run)> {
+    let mut transcript = Transcript::default();
+    let run = watch(workspace, ready, trial, |line| match transcript.add(line) {
+        Outlook::Good => Verdict::GoOn,
+        Outlook::Lost => Verdict::StopIn(GRACE),
+    })?;
+    Ok((transcript, run))
+}
+
+/// Runs a system to its end. Each line of its console goes to `each`, which says whether to go on.
+pub(crate) fn watch(workspace: &Workspace, ready: &Ready, trial: &Trial, mut each: impl FnMut(&Line) -> Verdict) -> Result<Run> {
     let log = workspace.output()?.join(format!("{}.log", trial.name));
     let order = Order {
         system: &trial.system,
@@ -128,15 +138,11 @@ pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result
         }
         output::line(job.describe());
     }
-    let mut transcript = Transcript::default();
     let started = Instant::now();
     let names: Vec<_> = trial.system.vms.iter().map(|vm| vm.name.clone()).collect();
     let mut watch = |line: Line| {
         show(&line, trial.show, &names);
-        match transcript.add(&line) {
-            Outlook::Good => Verdict::GoOn,
-            Outlook::Lost => Verdict::StopIn(GRACE),
-        }
+        each(&line)
     };
     let patience = Patience::Limit(trial.timeout);
     let ended = if trial.show == Show::Progress {
@@ -147,8 +153,7 @@ pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result
     if ended == Ended::Interrupted {
         bail!("interrupted; the console so far is in {}", log.display());
     }
-    let run = Run { ended, took: started.elapsed(), place, kernel: ready.kernel.release.clone(), log: log.display().to_string() };
-    Ok((transcript, run))
+    Ok(Run { ended, took: started.elapsed(), place, kernel: ready.kernel.release.clone(), log: log.display().to_string() })
 }
 
 fn show(line: &Line, show: Show, names: &[String]) {

@@ -122,7 +122,13 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: &Play) -> Result<
         vm.command_line = interrupts.command_line(&line);
     }
     let trial = Trial {
-        name: format!("verify-{}{}-{}", play.manifest.file_stem().unwrap_or_default().to_string_lossy(), play.on.mark(), interrupts.mark()),
+        name: format!(
+            "verify-{}{}{}-{}",
+            play.manifest.file_stem().unwrap_or_default().to_string_lossy(),
+            play.on.mark(),
+            play.kvm.mark(),
+            interrupts.mark()
+        ),
         what: format!(
             "running {} guests with {} connections under {} on {interrupts}",
             system.vms.len(),

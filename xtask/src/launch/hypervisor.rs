@@ -65,7 +65,10 @@ impl Hypervisor {
         match platform {
             Platform::El2 => Ok(Self::El2),
             Platform::Sel4 => Ok(Self::Sel4(Installed::from_environment()?)),
-            Platform::Kvm | Platform::KvmArm64 => Ok(Self::Kvm(Kvm { architecture: platform.architecture(), flags })),
+            Platform::Kvm | Platform::KvmArm64 => {
+                let script = flags.apart.then_some(kvm::Script::Apart);
+                Ok(Self::Kvm(Kvm { architecture: platform.architecture(), flags, script }))
+            }
         }
     }
 

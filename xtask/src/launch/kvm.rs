@@ -15,6 +15,7 @@
 mod manifest;
 mod nested;
 mod place;
+mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use crate::setup::Ready;
 use crate::system::System;
 use crate::workspace::Workspace;
 pub(crate) use place::{Place, Wish};
+pub(crate) use script::Script;
 
 /// What a user chooses of a run on KVM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
@@ -54,13 +56,23 @@ pub(crate) struct Flags {
     /// On KVM: where kvm-vmm runs; `auto` asks this machine's /dev/kvm whether it runs kernels
     #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
     pub(crate) l1: Wish,
+
+    /// On KVM: each VM in a process of its own, connected through UNIX sockets. Nothing can be typed to them
+    #[arg(long)]
+    pub(crate) apart: bool,
 }
 
 impl Flags {
     /// The first that was given and means nothing elsewhere.
     pub(super) fn given(&self) -> Option<&'static str> {
-        let flags = [(self.irqchip.is_some(), "--irqchip"), (self.noapic, "--noapic"), (self.l1 != Wish::Auto, "--l1")];
+        let flags =
+            [(self.irqchip.is_some(), "--irqchip"), (self.noapic, "--noapic"), (self.l1 != Wish::Auto, "--l1"), (self.apart, "--apart")];
         flags.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
+
+    /// Part of the names of a run's files.
+    pub(crate) const fn mark(&self) -> &'static str {
+        if self.apart { "-apart" } else { "" }
     }
 }
 
@@ -69,6 +81,8 @@ impl Flags {
 pub(crate) struct Kvm {
     pub(crate) architecture: Architecture,
     pub(crate) flags: Flags,
+    /// What runs kvm-vmm, where it is not run once for all VMs.
+    pub(crate) script: Option<Script>,
 }
 
 /// What a run is to be.
@@ -116,18 +130,27 @@ impl Kvm {
         let vmm = program.map_or_else(|| programs::build_kvm_vmm(workspace, &ready.toolchain, self.architecture), Ok)?;
         let place = Place::choose(self.flags.l1, self.architecture, &vmm);
         let arguments = arguments(interrupts);
+        if self.script.is_some() && input == Input::Terminal {
+            bail!("with --apart there are several processes, and nobody to type to: `cargo xtask demo` and `verify` need none");
+        }
         let (command, inner) = match &place {
             Place::Here { .. } => {
                 let path = log.with_extension("toml");
                 let text = manifest::write(system, |file| file.to_owned())?;
                 fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-                let mut command = Command::new(&vmm);
-                command.arg("run").arg(&path).args(arguments);
+                let command = match self.script {
+                    Some(script) => script.command(&vmm, &path, log, system, &arguments)?,
+                    None => {
+                        let mut command = Command::new(&vmm);
+                        command.arg("run").arg(&path).args(arguments);
+                        command
+                    }
+                };
                 (command, None)
             }
             Place::Nested { .. } => {
-                let machine =
-                    nested::Machine { architecture: self.architecture, ready, vmm: &vmm, system, arguments, interrupts, input, log };
+                let (architecture, script) = (self.architecture, self.script);
+                let machine = nested::Machine { architecture, ready, vmm: &vmm, system, script, arguments, interrupts, input, log };
                 let (command, inner) = machine.build()?;
                 (command, Some(inner))
             }

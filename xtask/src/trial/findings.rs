@@ -27,13 +27,7 @@ pub(crate) fn hypervisor(transcript: &Transcript, run: &Run) -> Finding {
     if let Some(panic) = &transcript.panic {
         return Err(format!("the hypervisor failed: {panic}"));
     }
-    match &run.ended {
-        Ended::Failed(why) => return Err(why.clone()),
-        Ended::TimedOut(after) => return Err(format!("the machine was still running after {}", seconds(*after))),
-        Ended::Interrupted => return Err("interrupted by the user".to_owned()),
-        Ended::Stopped => return Err("the machine was still running after a failure and was stopped".to_owned()),
-        Ended::PoweredOff => {}
-    }
+    ended(run)?;
     if !transcript.started {
         return Err("the hypervisor did not announce itself".to_owned());
     }
@@ -41,6 +35,17 @@ pub(crate) fn hypervisor(transcript: &Transcript, run: &Run) -> Finding {
         Some("all-vms-stopped") => Ok(format!("ended by itself after {}", seconds(run.took))),
         Some(reason) => Err(format!("the hypervisor ended early: {reason}")),
         None => Err("the machine ended without the hypervisor's last record: it crashed".to_owned()),
+    }
+}
+
+/// The run came to its end by itself.
+pub(crate) fn ended(run: &Run) -> Result<(), String> {
+    match &run.ended {
+        Ended::PoweredOff => Ok(()),
+        Ended::Failed(why) => Err(why.clone()),
+        Ended::TimedOut(after) => Err(format!("the machine was still running after {}", seconds(*after))),
+        Ended::Interrupted => Err("interrupted by the user".to_owned()),
+        Ended::Stopped => Err("the machine was still running after a failure and was stopped".to_owned()),
     }
 }
 

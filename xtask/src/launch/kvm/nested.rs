@@ -10,6 +10,7 @@ use std::thread;
 use anyhow::{Context as _, Result};
 
 use super::manifest;
+use super::script::Script;
 use crate::architecture::Architecture;
 use crate::guest::{Archive, initramfs};
 use crate::host::{self, Tool};
@@ -38,6 +39,8 @@ pub(super) struct Machine<'a> {
     pub(super) ready: &'a Ready,
     pub(super) vmm: &'a Path,
     pub(super) system: &'a System,
+    /// What runs kvm-vmm, where it is not run once.
+    pub(super) script: Option<Script>,
     /// Flags of kvm-vmm.
     pub(super) arguments: Vec<String>,
     /// The controller that the machine must have for its guests to have it.
@@ -135,6 +138,10 @@ impl Machine<'_> {
             ("arguments", self.arguments.join(" ")),
         ] {
             archive.file(&format!("vmm/{name}"), format!("{text}\n").as_bytes());
+        }
+        if let Some(script) = self.script {
+            archive.file("vmm/script", script.text().as_bytes());
+            archive.file("vmm/vms", format!("{}\n", Script::vms(self.system)).as_bytes());
         }
         // Files that VMs share are there once.
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
