@@ -1,12 +1,14 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is quick and finds most comes first.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use crossvm_manifest::Profile;
 
 use crate::architecture::Architecture;
 use crate::demo::{self, Events, Play, Sabotage};
 use crate::guest::Series;
-use crate::launch::{Gic, Installed};
+use crate::launch::{Gic, Installed, kvm};
 use crate::manifest::Platform;
 use crate::modules::{Warnings, trial::Trial};
 use crate::output;
@@ -16,7 +18,7 @@ use crate::sel4::vtx;
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
 use crate::workspace::Workspace;
-use crate::{modules, sel4, verify};
+use crate::{link, modules, sel4, trial, verify};
 
 /// The crates that must build without an operating system.
 const NO_STD: [&str; 8] = [
@@ -132,6 +134,16 @@ pub(super) const STEPS: &[Step] = &[
         run: |context| sabotage(context, Sabotage::StayAway),
     },
     Step { name: "demo-sel4", what: "the demonstration on the seL4 for arm64 that SEL4_PREFIX names", run: demo_sel4 },
+    Step {
+        name: "kvm-demo-apart",
+        what: "two Debian guests for x86-64 talk, each under a kvm-vmm of its own, connected through a socket",
+        run: kvm_demo_apart,
+    },
+    Step {
+        name: "kvm-link",
+        what: "two such guests: each VMM is killed once, the other guest lives and sees it, and their traffic resumes",
+        run: kvm_link,
+    },
 ];
 
 /// What the steps share.
@@ -332,6 +344,20 @@ fn demo_sel4(context: &mut Context<'_>) -> Result<()> {
         return Ok(());
     }
     demo(context, Play { on: Platform::Sel4, ..Play::default() })
+}
+
+fn kvm_demo_apart(context: &mut Context<'_>) -> Result<()> {
+    let on = Platform::Kvm;
+    let kvm = kvm::Flags { apart: true, ..kvm::Flags::default() };
+    demo(context, Play { on, kvm, timeout: Duration::from_secs(demo::usual_timeout(on)), ..Play::default() })
+}
+
+fn kvm_link(context: &mut Context<'_>) -> Result<()> {
+    let ready = context.ready_for(Platform::Kvm.architecture())?;
+    let timeout = Duration::from_secs(link::TIMEOUT);
+    let report = link::play(context.workspace, &ready, kvm::Flags::default(), trial::Show::Progress, timeout)?;
+    output::line(report.show());
+    if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
 }
 
 /// The run must fail, and for the reason that was provoked.

@@ -202,24 +202,25 @@ impl Pair {
     fn stay(&self, channel: &Channel, listener: Option<&Listener>, stop: BorrowedFd<'_>) -> Result<(), Left> {
         self.see(Presence::Present);
         let until = Until { deadline: None, stop };
-        let result = loop {
+        loop {
             let ready = match listener {
                 Some(listener) => until.wait([(channel.as_fd(), PollFlags::IN), (listener.as_fd(), PollFlags::IN)]),
                 None => until.wait([(channel.as_fd(), PollFlags::IN)]).map(|[gone]| [gone, false]),
             };
             match ready {
                 // Nothing is said any more: it has hung up, or breaks the protocol, which is the same to us.
-                Ok([true, _]) => break Ok(()),
+                Ok([true, _]) => break,
                 Ok([false, _]) => {}
-                Err(_) => break Err(Left::Stopped),
+                // It is this process that leaves.
+                Err(_) => return Err(Left::Stopped),
             }
             if let Some(Ok(surplus)) = listener.map(|listener| listener.accept(Until::within(AGAIN, stop))) {
                 let reason = format!("`{}` is connected with `{}` already", self.plan.other, self.plan.own);
                 let _ = surplus.send(&Message::refuse(&reason).encode(), &[], Until::within(AGAIN, stop));
             }
-        };
+        }
         self.see(Presence::Absent);
-        result
+        Ok(())
     }
 
     /// There are no wires yet: makes them alone if nobody comes, or gives up.

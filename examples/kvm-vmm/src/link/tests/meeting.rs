@@ -81,6 +81,7 @@ fn several_vms_of_one_process_are_connected_with_those_of_another() {
     other.ask("leave 3", "left");
     one.expect("absent vm0 vm3");
     one.expect("absent vm2 vm3");
+    assert!(other.find("absent", Duration::from_millis(200)).is_none(), "it has left, the others have not");
     assert_eq!(one.numbers("emit 0 1 1", "emitted"), [1, 0]);
     assert_eq!(one.numbers("emit 0 3 1", "emitted"), [0, 1]);
     let runs = |vm| crate::link::lock::holder(&socket, vm).unwrap();
