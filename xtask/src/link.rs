@@ -75,7 +75,7 @@ impl Report {
 /// Runs it as the flags say.
 pub(crate) fn link(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let Arguments { flags, kvm, timeout } = arguments;
-    let ready = setup::setup(workspace, Existing::Keep, Architecture::Amd64)?;
+    let ready = setup::setup(workspace, Existing::Keep, kvm.arch.unwrap_or(Architecture::Amd64))?;
     let report = play(workspace, &ready, *kvm, flags.show(), Duration::from_secs(*timeout))?;
     if let Some(path) = &flags.report {
         report::write(&report, path)?;
