@@ -111,14 +111,16 @@ pub(crate) struct RegisterExits {
     pub(crate) emit: u64,
     /// Stores to COUNT or ACK.
     pub(crate) count: u64,
+    /// Accesses to its configuration space: at boot, and by drivers that mask INTx there at each interrupt, as `uio_pci_generic` does.
+    pub(crate) config: u64,
     /// All else: MSI-X tables, stores that have no effect.
     pub(crate) other: u64,
 }
 
-/// `exits_emit=0 exits_count=12 exits_other=3`
+/// `exits_emit=0 exits_count=12 exits_config=40 exits_other=3`
 impl fmt::Display for RegisterExits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exits_emit={} exits_count={} exits_other={}", self.emit, self.count, self.other)
+        write!(f, "exits_emit={} exits_count={} exits_config={} exits_other={}", self.emit, self.count, self.config, self.other)
     }
 }
 

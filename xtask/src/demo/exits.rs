@@ -26,7 +26,12 @@ fn of(transcript: &Transcript, name: &str) -> Option<(Exits, [u64; 2])> {
     let (one, other) = (a.exits?, b.exits?);
     let sum = |of: fn(Exits) -> u64| of(one).saturating_add(of(other));
     Some((
-        Exits { emit: sum(|exits| exits.emit), count: sum(|exits| exits.count), other: sum(|exits| exits.other) },
+        Exits {
+            emit: sum(|exits| exits.emit),
+            count: sum(|exits| exits.count),
+            config: sum(|exits| exits.config),
+            other: sum(|exits| exits.other),
+        },
         [a.emitted, b.emitted],
     ))
 }
@@ -82,7 +87,7 @@ mod tests {
             for (name, events, count) in [("ping", 1000, 1000), ("ping-msix", 2000, 500), ("bulk", 512, 96)] {
                 let text = format!(
                     "[vmm] record=connection vm={vm} name={name} emitted={events} received={events} dropped=0 exits_emit={emit} \
-                     exits_count={count} exits_other=0"
+                     exits_count={count} exits_config={count} exits_other=0"
                 );
                 transcript.add(&Line::parse(Duration::ZERO, &text));
             }
@@ -94,7 +99,7 @@ mod tests {
     fn costs_are_per_round_trip_and_per_mib() {
         let costs = report(&transcript(0));
         let shown: Vec<_> = costs.iter().map(|cost| (cost.connection.as_str(), cost.units, cost.exits_per_unit)).collect();
-        assert_eq!(shown, [("ping", 1000, 2.0), ("ping-msix", 2000, 0.5), ("bulk", 64, 3.0)]);
+        assert_eq!(shown, [("ping", 1000, 4.0), ("ping-msix", 2000, 1.0), ("bulk", 64, 6.0)]);
         assert!(check(&transcript(0)).is_ok());
     }
 

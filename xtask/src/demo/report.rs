@@ -100,13 +100,15 @@ impl Report {
     }
 
     fn exits_table(&self) -> Table {
-        let mut table = table(&["connection", "exits to user space", "for emits", "for taking events", "others", "per"]);
+        let mut table =
+            table(&["connection", "exits to user space", "for emits", "for taking events", "for configuration space", "others", "per"]);
         for cost in &self.exits {
             table.add_row(vec![
                 cost.connection.clone(),
                 cost.exits.sum().to_string(),
                 cost.exits.emit.to_string(),
                 cost.exits.count.to_string(),
+                cost.exits.config.to_string(),
                 cost.exits.other.to_string(),
                 format!("{:.2} per {} ({})", cost.exits_per_unit, cost.unit, cost.units),
             ]);

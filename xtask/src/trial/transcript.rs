@@ -106,6 +106,8 @@ pub(crate) struct Exits {
     pub(crate) emit: u64,
     /// It took events.
     pub(crate) count: u64,
+    /// Its configuration space was accessed.
+    pub(crate) config: u64,
     /// Anything else.
     pub(crate) other: u64,
 }
@@ -113,7 +115,7 @@ pub(crate) struct Exits {
 impl Exits {
     /// All of them.
     pub(crate) fn sum(self) -> u64 {
-        self.emit.saturating_add(self.count).saturating_add(self.other)
+        self.emit.saturating_add(self.count).saturating_add(self.config).saturating_add(self.other)
     }
 }
 
@@ -324,8 +326,8 @@ impl Life {
 fn counts(fields: &Fields) -> Option<Counts> {
     let dropped = fields.number("dropped").unwrap_or(0);
     let exits = |key| fields.number(key);
-    let exits = exits("exits_emit").zip(exits("exits_count")).zip(exits("exits_other"));
-    let exits = exits.map(|((emit, count), other)| Exits { emit, count, other });
+    let exits = exits("exits_emit").zip(exits("exits_count")).zip(exits("exits_config")).zip(exits("exits_other"));
+    let exits = exits.map(|(((emit, count), config), other)| Exits { emit, count, config, other });
     Some(Counts { emitted: fields.number("emitted")?, received: fields.number("received")?, dropped, exits })
 }
 
@@ -379,9 +381,10 @@ mod tests {
     #[test]
     fn exits_are_told_where_the_hypervisor_counts_them() {
         let record = "[vmm] record=connection vm=vm0 name=ping emitted=5 received=4 dropped=0";
-        let (transcript, _) = gather(&[record, &format!("{} exits_emit=0 exits_count=4 exits_other=2", record.replace("ping", "bulk"))]);
+        let (transcript, _) =
+            gather(&[record, &format!("{} exits_emit=0 exits_count=4 exits_config=3 exits_other=2", record.replace("ping", "bulk"))]);
         let counts = transcript.guest("vm0").counts;
-        assert_eq!((counts["ping"].exits, counts["bulk"].exits), (None, Some(Exits { emit: 0, count: 4, other: 2 })));
+        assert_eq!((counts["ping"].exits, counts["bulk"].exits), (None, Some(Exits { emit: 0, count: 4, config: 3, other: 2 })));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use crossvm_core::{ConfigEffect, GuestAccess, GuestAddr, GuestRange, InterruptController, Level, Width};
+use crossvm_core::{Bdf, ConfigEffect, GuestAccess, GuestAddr, GuestRange, InterruptController, Level, Width};
 use crossvm_kvm::Vgic;
 use kvm_bindings::{KVM_CAP_ARM_NISV_TO_USER, kvm_enable_cap};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -44,6 +44,8 @@ pub(crate) struct Served {
     pub(crate) kind: ExitKind,
     /// What a load gives; for a store, nothing.
     pub(crate) value: u64,
+    /// The function whose configuration space it was.
+    pub(crate) function: Option<Bdf>,
     /// What a write to configuration space has changed.
     pub(crate) effect: Option<ConfigEffect>,
     /// The VM ends.
@@ -52,7 +54,7 @@ pub(crate) struct Served {
 
 impl Served {
     const fn value(kind: ExitKind, value: u64) -> Self {
-        Self { kind, value, effect: None, end: None }
+        Self { kind, value, function: None, effect: None, end: None }
     }
 
     const fn nothing(kind: ExitKind) -> Self {
@@ -96,7 +98,7 @@ impl Board {
     /// The guest loads from an address that is none of a window's.
     pub(crate) fn load(&mut self, at: GuestAddr, width: Width, bus: &Bus, interrupts: &mut Interrupts) -> Served {
         if let Some(value) = map::ECAM.read(bus, at, width) {
-            return Served::value(ExitKind::PciConfig, value);
+            return Served { function: function_at(at, width), ..Served::value(ExitKind::PciConfig, value) };
         }
         if let Some(offset) = uart_offset(at) {
             return Served::value(ExitKind::Serial, self.uart.read(offset, width));
@@ -110,7 +112,8 @@ impl Board {
     /// The guest stores to an address that is none of a window's.
     pub(crate) fn store(&mut self, at: GuestAddr, width: Width, value: u64, bus: &mut Bus, interrupts: &mut Interrupts) -> Served {
         if map::ECAM.range().contains(at) {
-            return Served { effect: map::ECAM.write(bus, at, width, value), ..Served::nothing(ExitKind::PciConfig) };
+            let effect = map::ECAM.write(bus, at, width, value);
+            return Served { function: function_at(at, width), effect, ..Served::nothing(ExitKind::PciConfig) };
         }
         if let Some(offset) = uart_offset(at) {
             self.written.extend(self.uart.write(offset, width, value).map(|sent| sent.0));
@@ -118,6 +121,10 @@ impl Board {
         }
         if interrupts.store(at, width, value) { Served::nothing(ExitKind::MessageFrame) } else { Served::nothing(ExitKind::OtherMmio) }
     }
+}
+
+fn function_at(at: GuestAddr, width: Width) -> Option<Bdf> {
+    Some(map::ECAM.decode(at, width)?.0)
 }
 
 fn uart_offset(at: GuestAddr) -> Option<u64> {

@@ -143,6 +143,9 @@ fn connect(plan: &Plan<'_>, backend: &mut super::Backend, connections: &mut supe
         parts.push((end.event, Arc::clone(bell), Arc::clone(other), dataports));
     }
     let ids = connections.install(backend, described).map_err(|error| anyhow!("{error}"))?;
-    let port = |(id, (event, bell, other, dataports))| Port { id, event, bell, other, dataports, exits: RegisterExits::default() };
-    Ok(ids.into_iter().zip(parts).map(port).collect())
+    let port = |(id, (event, bell, other, dataports))| {
+        let bdf = connections.status(id)?.bdf;
+        Some(Port { id, bdf, event, bell, other, dataports, exits: RegisterExits::default() })
+    };
+    Ok(ids.into_iter().zip(parts).filter_map(port).collect())
 }

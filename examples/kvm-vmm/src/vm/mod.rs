@@ -22,7 +22,7 @@ mod vcpu;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossvm_core::{ConnectionId, CrossVm, EventId, GuestRange, Parts};
+use crossvm_core::{Bdf, ConnectionId, CrossVm, EventId, GuestRange, Parts};
 use crossvm_kvm::{EmitFds, GsiPool, GuestSpace, MemfdDataport};
 use crossvm_manifest::{MAX_CONNECTIONS, Reboot};
 use crossvm_pci::PciBus;
@@ -62,6 +62,8 @@ const DUMPS: u32 = 4;
 #[derive(Debug)]
 struct Port {
     id: ConnectionId,
+    /// Its PCI function, for as long as it is installed.
+    bdf: Bdf,
     /// What its events arrive under.
     event: EventId,
     /// The VM's own bell, and that of the other end.

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crossvm_core::{ConfigEffect, GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Status, Width};
+use crossvm_core::{BarStatus, ConfigEffect, ConnectionId, GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Status, Width};
 
-use super::{Machine, State};
+use super::{Machine, Port, State};
 use crate::arch::board::Served;
 use crate::exits::ExitKind;
 
@@ -37,9 +37,9 @@ impl Machine {
             self.exits.count(ExitKind::OtherMmio);
             return give(data, u64::MAX);
         };
-        let Served { kind, value, .. } = state.board.load(at, width, &state.backend.pci, &mut state.backend.interrupts);
-        self.exits.count(kind);
-        give(data, value);
+        let served = state.board.load(at, width, &state.backend.pci, &mut state.backend.interrupts);
+        give(data, served.value);
+        self.count(state, served);
     }
 
     /// The guest stores `data`.
@@ -114,7 +114,7 @@ impl Machine {
 
     /// After an access to a device.
     fn done(&self, state: &mut State, served: Served) {
-        self.exits.count(served.kind);
+        self.count(state, served);
         if let Some(effect) = served.effect {
             self.apply(state, effect);
         }
@@ -124,6 +124,14 @@ impl Machine {
         }
         if let Some(end) = served.end {
             self.end(end);
+        }
+    }
+
+    /// Counts the exit, for the connection too whose function it concerned.
+    fn count(&self, state: &mut State, served: Served) {
+        self.exits.count(served.kind);
+        if let Some(port) = served.function.and_then(|bdf| state.ports.iter_mut().find(|port| port.bdf == bdf)) {
+            port.exits.config = port.exits.config.saturating_add(1);
         }
     }
 
@@ -169,21 +177,21 @@ impl Machine {
         let at = access.address();
         match state.connections.handle(&mut state.backend, access) {
             Ok(Outcome::Emitted(id)) => {
-                if let Some(port) = state.ports.iter_mut().find(|port| port.id == id) {
+                if let Some(port) = port_mut(&mut state.ports, id) {
                     port.exits.emit = port.exits.emit.saturating_add(1);
                 }
                 Answer::Done
             }
-            Ok(Outcome::Written(_)) => {
-                charge(state, at);
+            Ok(Outcome::Written(id)) => {
+                charge(state, id, at);
                 Answer::Done
             }
             Ok(Outcome::Read(value)) => {
-                charge(state, at);
+                search_and_charge(state, at);
                 Answer::Value(value)
             }
             Ok(Outcome::Ignored) => {
-                charge(state, at);
+                search_and_charge(state, at);
                 Answer::Done
             }
             Ok(Outcome::Retry) => Answer::Again,
@@ -191,11 +199,11 @@ impl Machine {
             Ok(Outcome::NotOurs) => Answer::Value(u64::MAX),
             // The device tells its guest in its own way: the DROPPED register.
             Err(ServeError::Notify(_)) => {
-                charge(state, at);
+                search_and_charge(state, at);
                 Answer::Done
             }
             Err(ServeError::Interrupt(_)) => {
-                charge(state, at);
+                search_and_charge(state, at);
                 self.fall_behind(state);
                 Answer::Done
             }
@@ -211,24 +219,31 @@ enum Answer {
     Again,
 }
 
-/// Counts an exit for the connection whose register is at `at`: COUNT and ACK, EMIT, or all else.
-fn charge(state: &mut State, at: GuestAddr) {
-    let State { connections, ports, .. } = state;
-    for port in ports {
-        let Some(Status { bars, .. }) = connections.status(port.id) else { continue };
-        let inside = |bar: &crossvm_core::BarStatus| {
-            let offset = at.offset_from(bar.mapped_at?)?;
-            (offset < bar.size.bytes()).then_some(offset)
-        };
-        let Some((number, offset)) = bars.iter().enumerate().find_map(|(number, bar)| Some((number, inside(bar)?))) else { continue };
+/// The port of connection `id`. All were installed at once, so it is at its place.
+fn port_mut(ports: &mut [Port], id: ConnectionId) -> Option<&mut Port> {
+    ports.get_mut(id.index()).filter(|port| port.id == id)
+}
+
+/// Counts an exit for connection `id`, whose register is at `at`: COUNT and ACK, EMIT, or all else. Gives whether one is.
+fn charge(state: &mut State, id: ConnectionId, at: GuestAddr) -> bool {
+    let Some(Status { bars, .. }) = state.connections.status(id) else { return false };
+    let inside = |bar: &BarStatus| at.offset_from(bar.mapped_at?).filter(|offset| *offset < bar.size.bytes());
+    let Some((number, offset)) = bars.iter().enumerate().find_map(|(number, bar)| Some((number, inside(bar)?))) else { return false };
+    if let Some(Port { exits, .. }) = port_mut(&mut state.ports, id) {
         let counter = match (number, offset) {
-            (0, EMIT) => &mut port.exits.emit,
-            (0, COUNT | ACKNOWLEDGE) => &mut port.exits.count,
-            _ => &mut port.exits.other,
+            (0, EMIT) => &mut exits.emit,
+            (0, COUNT | ACKNOWLEDGE) => &mut exits.count,
+            _ => &mut exits.other,
         };
         *counter = counter.saturating_add(1);
-        return;
     }
+    true
+}
+
+/// Counts an exit for whichever connection has something at `at`: for accesses that no driver makes again and again.
+fn search_and_charge(state: &mut State, at: GuestAddr) {
+    let ids: Vec<_> = state.ports.iter().map(|port| port.id).collect();
+    ids.into_iter().any(|id| charge(state, id, at));
 }
 
 /// Offsets in the event registers.

@@ -62,6 +62,8 @@ pub(crate) struct Served {
     pub(crate) kind: ExitKind,
     /// What a load gives; for a store, nothing.
     pub(crate) value: u64,
+    /// The function whose configuration space it was.
+    pub(crate) function: Option<Bdf>,
     /// What a write to configuration space has changed.
     pub(crate) effect: Option<ConfigEffect>,
     /// The VM ends.
@@ -70,7 +72,7 @@ pub(crate) struct Served {
 
 impl Served {
     const fn value(kind: ExitKind, value: u64) -> Self {
-        Self { kind, value, effect: None, end: None }
+        Self { kind, value, function: None, effect: None, end: None }
     }
 
     const fn nothing(kind: ExitKind) -> Self {
@@ -121,7 +123,7 @@ impl Board {
     /// The guest reads a port.
     pub(crate) fn port_in(&mut self, port: u16, width: Width, bus: &Bus, interrupts: &mut Interrupts) -> Served {
         if let Some(value) = self.config.read(bus, port, width) {
-            return Served::value(ExitKind::PciConfig, value.into());
+            return Served { function: self.function_behind(port, width), ..Served::value(ExitKind::PciConfig, value.into()) };
         }
         if let Some(value) = self.power.read(port, width) {
             return Served::value(ExitKind::Power, value);
@@ -151,7 +153,8 @@ impl Board {
             return Served { end: Some(end), ..Served::nothing(ExitKind::Power) };
         }
         if ConfigPorts::PORTS.contains(&port) {
-            return Served { effect: self.config.write(bus, port, width, value), ..Served::nothing(ExitKind::PciConfig) };
+            let effect = self.config.write(bus, port, width, value);
+            return Served { function: self.function_behind(port, width), effect, ..Served::nothing(ExitKind::PciConfig) };
         }
         if self.power.read(port, width).is_some() {
             return Served::nothing(ExitKind::Power);
@@ -173,10 +176,15 @@ impl Board {
         }
     }
 
+    /// The function that 0xcf8 names, where `port` is one of the ports behind it.
+    fn function_behind(&self, port: u16, width: Width) -> Option<Bdf> {
+        Some(self.config.decode(port, width)?.0)
+    }
+
     /// The guest loads from an address that is none of a window's.
     pub(crate) fn load(&mut self, at: GuestAddr, width: Width, bus: &Bus, interrupts: &mut Interrupts) -> Served {
         if let Some(value) = map::ECAM.read(bus, at, width) {
-            return Served::value(ExitKind::PciConfig, value);
+            return Served { function: function_at(at, width), ..Served::value(ExitKind::PciConfig, value) };
         }
         match interrupts.load(at, width) {
             Some(value) => Served::value(ExitKind::Ioapic, value),
@@ -187,10 +195,15 @@ impl Board {
     /// The guest stores to an address that is none of a window's.
     pub(crate) fn store(&mut self, at: GuestAddr, width: Width, value: u64, bus: &mut Bus, interrupts: &mut Interrupts) -> Served {
         if map::ECAM.range().contains(at) {
-            return Served { effect: map::ECAM.write(bus, at, width, value), ..Served::nothing(ExitKind::PciConfig) };
+            let effect = map::ECAM.write(bus, at, width, value);
+            return Served { function: function_at(at, width), effect, ..Served::nothing(ExitKind::PciConfig) };
         }
         if interrupts.store(at, width, value) { Served::nothing(ExitKind::Ioapic) } else { Served::nothing(ExitKind::OtherMmio) }
     }
+}
+
+fn function_at(at: GuestAddr, width: Width) -> Option<Bdf> {
+    Some(map::ECAM.decode(at, width)?.0)
 }
 
 fn serial_register(port: u16) -> Option<u8> {
