@@ -88,6 +88,7 @@ fn examine(workspace: &Workspace) -> Result<Vec<Item>> {
     // Some are needed by setup as well.
     let others = sel4::tools().into_iter().filter(|tool| tools.iter().all(|other| other.program != tool.program));
     items.extend(others.map(|tool| Item { on_demand: true, ..item(&tool, "cargo xtask sel4") }));
+    items.push(Item { on_demand: true, ..item(&host::IASL, "cargo xtask test") });
     items.extend(Architecture::ALL.into_iter().flat_map(|architecture| guests(&cache, architecture)));
     Ok(items)
 }

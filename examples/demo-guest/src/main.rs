@@ -22,6 +22,7 @@
 //! | `demo.check=PLAN` | to check the connections one after another instead, whatever they are: see [`check`] |
 //! | `demo.survive=first\|second` | to send beats for ever, and to tell what becomes of the peer: see [`survive`] |
 //! | `demo.events=NUMBER` | how many events each side sends on each connection of the check `count` |
+//! | `demo.rounds=NUMBER` | how many round trips the check `ping` makes; `ping-msix` makes half of them, the checks after the reboot a tenth |
 //! | `demo.timeout=SECONDS` | how long to wait without progress |
 //! | `demo.reboot-timeout=SECONDS` | how long to wait for a peer that reboots |
 //! | `demo.sabotage=corrupt\|die\|mute\|forget\|leave` | to make a mistake on purpose, to show that it is noticed |

@@ -87,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) reboot_timeout: Duration,
     /// How many events each side of a connection emits in the check `count`.
     pub(crate) events: u32,
+    /// How many round trips the check `ping` makes; the others like it make a part of them.
+    pub(crate) rounds: u32,
 }
 
 impl Settings {
@@ -131,6 +133,7 @@ impl Settings {
             timeout: Duration::from_secs(timeout.into()),
             reboot_timeout: Duration::from_secs(reboot_timeout.into()),
             events: number("demo.events", 10_000)?,
+            rounds: number("demo.rounds", 10_000)?,
         })
     }
 }
@@ -159,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_command_line_decides() {
-        let settings = Settings::parse("console=ttyAMA0 crossvm.vm=vm1 demo.sabotage=die demo.timeout=5 demo.events=7\n").unwrap();
+        let settings =
+            Settings::parse("console=ttyAMA0 crossvm.vm=vm1 demo.sabotage=die demo.timeout=5 demo.events=7 demo.rounds=2000\n").unwrap();
         let expected = Settings {
             vm: "vm1".to_owned(),
             task: Task::Demo(Role::Vm1),
@@ -167,10 +171,12 @@ mod tests {
             timeout: Duration::from_secs(5),
             reboot_timeout: Duration::from_secs(15),
             events: 7,
+            rounds: 2000,
         };
         assert_eq!(settings, expected);
         let settings = Settings::parse("crossvm.vm=vm1 crossvm.vm=vm0").unwrap();
-        assert_eq!((settings.task, settings.sabotage, settings.timeout), (Task::Demo(Role::Vm0), None, Duration::from_secs(60)));
+        let expected = (Task::Demo(Role::Vm0), None, Duration::from_secs(60), 10_000);
+        assert_eq!((settings.task, settings.sabotage, settings.timeout, settings.rounds), expected);
         let settings = Settings::parse("crossvm.vm=camera demo.check=aruww").unwrap();
         assert!(matches!(settings.task, Task::Check(_)) && settings.vm == "camera");
         let settings = Settings::parse("crossvm.vm=vm0 demo.survive=second").unwrap();
@@ -185,6 +191,7 @@ mod tests {
             "crossvm.vm=vm0 demo.sabotage=coffee",
             "crossvm.vm=vm0 demo.timeout=soon",
             "crossvm.vm=vm0 demo.events=-1",
+            "crossvm.vm=vm0 demo.rounds=many",
             "crossvm.vm=a demo.check=nonsense",
             "crossvm.vm=vm0 demo.survive=1",
         ] {

@@ -81,17 +81,25 @@ pub(super) struct Rally {
     /// The check.
     pub(super) name: &'static str,
     pub(super) connection: &'static str,
-    pub(super) rounds: u64,
+    /// Of the run's rounds, this part.
+    part: u64,
     /// Which of vm1's lives.
     pub(super) life: usize,
 }
 
+impl Rally {
+    /// How many round trips it has in a run with so many.
+    pub(super) const fn rounds(&self, Rounds(rounds): Rounds) -> u64 {
+        rounds / self.part
+    }
+}
+
 /// All of them.
 pub(super) const RALLIES: [Rally; 4] = [
-    Rally { name: "ping", connection: "ping", rounds: 10_000, life: 0 },
-    Rally { name: "ping-msix", connection: "ping-msix", rounds: 5000, life: 0 },
-    Rally { name: "resume", connection: "ping", rounds: 1000, life: 1 },
-    Rally { name: "resume-msix", connection: "ping-msix", rounds: 1000, life: 1 },
+    Rally { name: "ping", connection: "ping", part: 1, life: 0 },
+    Rally { name: "ping-msix", connection: "ping-msix", part: 2, life: 0 },
+    Rally { name: "resume", connection: "ping", part: 10, life: 1 },
+    Rally { name: "resume-msix", connection: "ping-msix", part: 10, life: 1 },
 ];
 
 /// The checks of many events at once, and their connections.
@@ -133,6 +141,40 @@ impl FromStr for Events {
 impl fmt::Display for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// How many round trips by INTx the guests make; those by messages and those after the reboot are parts of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rounds(u64);
+
+impl Rounds {
+    /// Where each costs milliseconds, as in an emulated machine's guests.
+    pub(crate) const FEW: Self = Self(2000);
+    const UNIT: u64 = 1000;
+    const MOST: u64 = 10_000_000;
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self(10_000)
+    }
+}
+
+impl fmt::Display for Rounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Rounds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if (Self::UNIT..=Self::MOST).contains(&number) && number % Self::UNIT == 0 => Ok(Self(number)),
+            _ => Err(format!("the number of round trips is a multiple of {} from {} to {}", Self::UNIT, Self::UNIT, Self::MOST)),
+        }
     }
 }
 
@@ -240,11 +282,14 @@ impl fmt::Display for Sabotage {
 }
 
 /// The whole system, with this kernel, initial RAM disk and console in both VMs.
-pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, events: Events, sabotage: Option<Sabotage>) -> System {
+pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, events: Events, rounds: Rounds, sabotage: Option<Sabotage>) -> System {
     let vm = |name: &str| {
         // A kernel that panics resets at once, so that the hypervisor learns of it.
         let events = events.of_one_side();
         let mut command_line = format!("console={console} panic=-1 crossvm.vm={name} demo.events={events}");
+        if rounds != Rounds::default() {
+            command_line.push_str(&format!(" demo.rounds={rounds}"));
+        }
         if let Some(sabotage) = sabotage {
             // Nobody needs to wait long for what is known to fail.
             command_line.push_str(" demo.timeout=20 demo.reboot-timeout=20");
@@ -272,15 +317,28 @@ mod tests {
 
     #[test]
     fn the_system_can_be_composed() {
-        let system = system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), None);
+        let system = system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), Rounds::default(), None);
         let topology = system.topology(|_| Ok(Image { address: 0x4200_0000, size: 1 })).unwrap();
         assert_eq!((topology.vms.len(), topology.components.len(), topology.connections.len()), (2, 1, 6));
         assert!(topology.vms.iter().all(|vm| vm.command_line.contains("demo.events=10000") && !vm.command_line.contains("sabotage")));
     }
 
     #[test]
+    fn rounds_reach_the_guests_where_they_are_not_the_usual() {
+        let line =
+            |rounds| system(Path::new("Image"), Path::new("initrd"), "ttyS0", Events::default(), rounds, None).vms[1].command_line.clone();
+        assert!(line(Rounds::FEW).ends_with(" demo.rounds=2000") && !line(Rounds::default()).contains("demo.rounds"));
+        assert_eq!(RALLIES.map(|rally| rally.rounds(Rounds::default())), [10_000, 5000, 1000, 1000]);
+        assert_eq!("3000".parse(), Ok(Rounds(3000)));
+        for wrong in ["0", "1500", "x", "20000000"] {
+            assert!(wrong.parse::<Rounds>().unwrap_err().contains("a multiple of 1000"), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_sabotage_reaches_its_vm_only() {
-        let system = system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), Some(Sabotage::KillGuest));
+        let system =
+            system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), Rounds::default(), Some(Sabotage::KillGuest));
         assert!(!system.vms[0].command_line.contains("sabotage"));
         assert!(system.vms[1].command_line.ends_with("demo.sabotage=die"));
     }

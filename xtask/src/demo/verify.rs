@@ -3,7 +3,7 @@
 use super::Play;
 use super::exits;
 use super::report::{ConnectionReport, EndReport, Report};
-use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, VMS};
+use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, Rounds, VMS};
 use crate::launch::Interrupts;
 use crate::progress::seconds;
 use crate::trial::Run;
@@ -23,14 +23,14 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts:
         checks.push(Check::new(format!("devices-{name}"), devices(name, &guest)));
         checks.push(Check::new(format!("bars-{name}"), bars(&guest, interrupts.into())));
     }
-    let [ping, ping_msix, resume, resume_msix] = RALLIES.map(|one| Check::new(one.name, rally(transcript, one)));
+    let [ping, ping_msix, resume, resume_msix] = RALLIES.map(|one| Check::new(one.name, rally(transcript, one, play.rounds)));
     checks.extend([Check::new("reverse", reverse(transcript)), Check::new("bulk", bulk(transcript)), ping]);
     checks.extend(["late", "late-msix"].map(|name| Check::new(name, late(transcript, name))));
     checks.push(ping_msix);
     checks.extend(COUNTS.map(|(name, _)| Check::new(name, count(transcript, name, play.events))));
     checks.push(Check::new("reboot", reboot(transcript)));
     checks.extend([resume, resume_msix]);
-    checks.push(Check::new("events", events(transcript, play.events)));
+    checks.push(Check::new("events", events(transcript, play.events, play.rounds)));
     checks.push(Check::new("interrupts", interrupted(transcript)));
     if let Interrupts::Pc { noapic, .. } = interrupts {
         for name in VMS {
@@ -156,13 +156,14 @@ fn bulk(transcript: &Transcript) -> Finding {
     Ok(format!("{} MiB{time}, SHA-256 equal ({}…)", BULK_BYTES >> 20, one.get(..16).unwrap_or(&one)))
 }
 
-fn rally(transcript: &Transcript, rally: Rally) -> Finding {
+fn rally(transcript: &Transcript, rally: Rally, rounds: Rounds) -> Finding {
+    let rounds = rally.rounds(rounds);
     let sides = sides(transcript, rally.life, rally.name, ["ping", "pong"])?;
     for (name, fields) in VMS.iter().zip(&sides) {
         let counted = [fields.number("sent"), fields.number("received")];
-        if counted != [Some(rally.rounds); 2] {
+        if counted != [Some(rounds); 2] {
             let [sent, received] = counted.map(|count| count.unwrap_or(0));
-            return Err(format!("{name} sent {sent} events and received {received}; there should be {} each", rally.rounds));
+            return Err(format!("{name} sent {sent} events and received {received}; there should be {rounds} each"));
         }
     }
     let slept = sides.each_ref().map(|fields| fields.number("slept").unwrap_or(0));
@@ -170,7 +171,6 @@ fn rally(transcript: &Transcript, rally: Rally) -> Finding {
     let connection = CONNECTIONS.iter().find(|connection| connection.name == rally.connection);
     let interrupt = connection.map_or("", DemoConnection::interrupt);
     let time = took(sides[0].number("ms"));
-    let rounds = rally.rounds;
     Ok(format!("{rounds} round trips{after}{time}, none lost; waits that slept for the {interrupt}: {} and {}", slept[0], slept[1]))
 }
 
@@ -245,12 +245,12 @@ fn reboot(transcript: &Transcript) -> Finding {
 }
 
 /// What one end emitted the other received, on all connections together; nothing was dropped.
-fn events(transcript: &Transcript, events: Events) -> Finding {
+fn events(transcript: &Transcript, events: Events, rounds: Rounds) -> Finding {
     let mut total = 0;
     for connection in &CONNECTIONS {
         let counts = agreed(transcript, connection.name)?;
         total += counts[0] + counts[1];
-        let rallies: u64 = RALLIES.iter().filter(|rally| rally.connection == connection.name).map(|rally| rally.rounds).sum();
+        let rallies: u64 = RALLIES.iter().filter(|rally| rally.connection == connection.name).map(|rally| rally.rounds(rounds)).sum();
         // Each of vm1's calls is answered once.
         let calls = if connection.name == "ping" { 2 } else { 0 };
         let expected = rallies + events.of_one_side() + calls;

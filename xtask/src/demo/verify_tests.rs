@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::launch::Ended;
 use crate::launch::console::Line;
+use crate::launch::{Ended, Irqchip};
+use crate::manifest::Platform;
 
 const GOOD: &str = include_str!("fixtures/good.log");
 
@@ -309,4 +310,43 @@ fn the_report_is_json_with_all_parts() {
     assert_eq!(json["guests"][1]["interrupts"][0]["driver"], "uio_pci_generic");
     assert_eq!(json["connections"][1]["bytes_verified"], 67_108_864);
     assert_eq!(json["connections"][2]["ends"][1]["events_sent"], 21_002);
+}
+
+/// A recorded run of x86-64 guests on KVM, with interrupt controllers in the kernel.
+const KVM: &str = include_str!("fixtures/kvm.log");
+
+fn on_kvm(log: &str, noapic: bool) -> Report {
+    let mut transcript = Transcript::default();
+    for line in log.lines() {
+        transcript.add(&Line::parse(Duration::ZERO, line));
+    }
+    let play = Play { on: Platform::Kvm, rounds: super::super::usual_rounds(Platform::Kvm, None), ..Play::default() };
+    let place = Some("running on this machine, because of a test".to_owned());
+    let run = Run { kernel: "6.1.0-57-cloud-amd64".to_owned(), place, ..run() };
+    verify(&transcript, &run, play, Interrupts::Pc { irqchip: Irqchip::Kernel, noapic })
+}
+
+#[test]
+fn a_good_run_on_kvm_passes_and_tells_what_emits_cost() {
+    let report = on_kvm(KVM, false);
+    assert!(report.ok, "{:?}", report.reasons);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["gic"], &json["interrupt_controller"]), (&serde_json::Value::Null, &"the kernel's IOAPIC".into()));
+    let costs: Vec<_> = report.exits.iter().map(|cost| (cost.connection.as_str(), cost.exits.emit)).collect();
+    assert_eq!(costs, [("ping", 0), ("ping-msix", 0), ("bulk", 0)]);
+    assert!(report.show().contains("running on this machine, because of a test"));
+}
+
+#[test]
+fn what_is_wrong_on_kvm_fails_its_check() {
+    for (from, to, noapic, culprit) in [
+        ("exits_emit=0", "exits_emit=1", false, "exits"),
+        ("ACPI: Using IOAPIC for interrupt routing", "ACPI: Using PIC for interrupt routing", false, "machine-vm0"),
+        ("nothing", "nothing", true, "machine-vm0"),
+        ("[size=64K]", "[size=4K]", false, "lspci-vm0"),
+        ("PCI: Using ACPI for IRQ routing", "PCI: not using MMCONFIG", false, "console-vm0"),
+    ] {
+        let report = on_kvm(&KVM.replace(from, to), noapic);
+        assert!(!report.ok && report.check(culprit).is_some_and(|check| !check.ok), "{from}: {:?}", report.reasons);
+    }
 }

@@ -8,7 +8,7 @@ use crossvm_manifest::Profile;
 use crate::architecture::Architecture;
 use crate::demo::{self, Events, Play, Sabotage};
 use crate::guest::Series;
-use crate::launch::{Gic, Installed, kvm};
+use crate::launch::{Gic, Installed, Irqchip, kvm};
 use crate::manifest::Platform;
 use crate::modules::{Warnings, trial::Trial};
 use crate::output;
@@ -18,7 +18,7 @@ use crate::sel4::vtx;
 use crate::setup::{self, Existing, Ready};
 use crate::toolchain::{Target, Toolchain, Verb};
 use crate::workspace::Workspace;
-use crate::{link, modules, sel4, trial, verify};
+use crate::{host, link, modules, sel4, trial, verify};
 
 /// The crates that must build without an operating system.
 const NO_STD: [&str; 8] = [
@@ -133,6 +133,21 @@ pub(super) const STEPS: &[Step] = &[
         what: "the demonstration notices a guest that does not come back",
         run: |context| sabotage(context, Sabotage::StayAway),
     },
+    Step {
+        name: "kvm-demo",
+        what: "two Debian guests for x86-64 talk under kvm-vmm, one reboots: interrupt controllers in the kernel, lines through the IOAPIC",
+        run: |context| kvm_demo(context, kvm::Flags::default()),
+    },
+    Step {
+        name: "kvm-demo-split",
+        what: "the same with the IOAPIC in kvm-vmm",
+        run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), ..kvm::Flags::default() }),
+    },
+    Step {
+        name: "kvm-demo-noapic",
+        what: "the same with the 8259 in kvm-vmm, and guests that use no IOAPIC",
+        run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), noapic: true, ..kvm::Flags::default() }),
+    },
     Step { name: "demo-sel4", what: "the demonstration on the seL4 for arm64 that SEL4_PREFIX names", run: demo_sel4 },
     Step {
         name: "kvm-demo-apart",
@@ -185,6 +200,8 @@ fn clippy(context: &mut Context<'_>) -> Result<()> {
 }
 
 fn tests(context: &mut Context<'_>) -> Result<()> {
+    // Without it a test would be left out.
+    host::install_missing(&[host::IASL])?;
     run_shown(context.workspace.cargo().args(["test", "--workspace", "--all-features"]))
 }
 
@@ -316,6 +333,13 @@ fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
     if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
 }
 
+/// On this machine's /dev/kvm where it runs kernels, else in an emulated machine: the output says which.
+fn kvm_demo(context: &mut Context<'_>, kvm: kvm::Flags) -> Result<()> {
+    let on = Platform::Kvm;
+    let timeout = Duration::from_secs(demo::usual_timeout(on));
+    demo(context, Play { on, kvm, rounds: demo::usual_rounds(on, None), timeout, ..Play::default() })
+}
+
 /// A guest in a vCPU on seL4, then what must fail.
 fn sel4_vtx(context: &mut Context<'_>) -> Result<()> {
     let run = |sabotage| vtx::run(context.workspace, sel4::trial::TIMEOUT, false, sabotage);
@@ -347,9 +371,7 @@ fn demo_sel4(context: &mut Context<'_>) -> Result<()> {
 }
 
 fn kvm_demo_apart(context: &mut Context<'_>) -> Result<()> {
-    let on = Platform::Kvm;
-    let kvm = kvm::Flags { apart: true, ..kvm::Flags::default() };
-    demo(context, Play { on, kvm, timeout: Duration::from_secs(demo::usual_timeout(on)), ..Play::default() })
+    kvm_demo(context, kvm::Flags { apart: true, ..kvm::Flags::default() })
 }
 
 fn kvm_link(context: &mut Context<'_>) -> Result<()> {

@@ -31,6 +31,8 @@ struct Function {
     /// `pin A routed to IRQ 10`
     interrupt: Option<String>,
     capabilities: Vec<String>,
+    /// The BAR with the table of messages.
+    table: Option<u64>,
     driver: Option<String>,
     /// Lines with a doubt.
     doubts: Vec<String>,
@@ -72,8 +74,16 @@ fn one(life: &Life, functions: &[Function], connection: &Expected<'_>) -> Result
         return Err(format!("lspci has a doubt: {doubt}"));
     }
     let bars: Vec<_> = life.bars.iter().filter(|bar| bar.connection == connection.name).collect();
-    if bars.is_empty() || function.regions.len() != bars.len() {
-        return Err(format!("{} regions are shown, the guest has {} BARs", function.regions.len(), bars.len()));
+    // A guest's BARs are those of its data; the one with the table of messages is beside them.
+    let table = function.table.ok_or("no table of messages is shown")?;
+    let others: Vec<_> = function.regions.iter().filter(|(number, _)| bars.iter().all(|bar| bar.bar != *number)).collect();
+    if bars.is_empty() || others.len() != 1 || others.iter().any(|(number, _)| *number != table) {
+        let shown: Vec<_> = function.regions.iter().map(|(number, _)| number.to_string()).collect();
+        return Err(format!(
+            "regions {} are shown, the guest has {} BARs and a table of messages in BAR {table}",
+            shown.join(", "),
+            bars.len()
+        ));
     }
     for bar in bars {
         let text = function.regions.iter().find(|(number, _)| *number == bar.bar).map(|(_, text)| text.as_str());
@@ -144,6 +154,8 @@ fn parse(lines: &[String]) -> Vec<Function> {
         } else if let Some(capability) = text.strip_prefix("Capabilities: ") {
             let name = capability.split_once("] ").map_or(capability, |(_, name)| name);
             function.capabilities.push(name.to_owned());
+        } else if let Some(table) = text.trim_start().strip_prefix("Vector table: BAR=") {
+            function.table = table.split(' ').next().and_then(|number| number.parse().ok());
         } else if let Some(driver) = text.strip_prefix("Kernel driver in use: ") {
             function.driver = Some(driver.to_owned());
         }
@@ -169,28 +181,35 @@ mod tests {
         transcript.guest("vm0").last()
     }
 
-    fn expected() -> [Expected<'static>; 2] {
-        [Expected { name: "ping", driver: "uio_pci_generic", msix: false }, Expected { name: "ping-msix", driver: "crossvm", msix: true }]
+    fn expected() -> [Expected<'static>; 6] {
+        ["reverse", "bulk", "ping", "ping-msix", "late", "late-msix"].map(|name| {
+            let msix = name.ends_with("msix");
+            Expected { name, driver: if msix { "crossvm" } else { "uio_pci_generic" }, msix }
+        })
     }
 
     #[test]
     fn a_guest_s_functions_are_as_they_should_be() {
         let finding = check(&life(GOOD), &expected());
-        assert!(finding.as_ref().is_ok_and(|text| text.starts_with("2 functions 0500: 1af4:a111, 6 regions")), "{finding:?}");
+        assert!(finding.as_ref().is_ok_and(|text| text.starts_with("6 functions 0500: 1af4:a111, 18 regions")), "{finding:?}");
     }
 
     #[test]
     fn one_wrong_word_is_noticed() {
         for (from, to, told) in [
-            ("|00:02.0 0500: 1af4:a111", "|00:02.0 0500: 1af4:1111", "1 functions"),
+            ("|00:02.0 0500: 1af4:a111", "|00:02.0 0500: 1af4:1111", "5 functions"),
             ("0600: 1b36:0008", "0604: 1b36:0008", "no host bridge"),
-            ("Memory at c0002000", "Memory at c0004000", "`ping`: region 1 is shown as"),
-            ("[size=4K]", "[size=8K]", "`ping`: region"),
-            ("[size=4K]", "[size=4K] [disabled]", "a doubt"),
-            ("pin A routed to IRQ 17", "pin B routed to IRQ 17", "`ping`: `pin B routed to IRQ 17`"),
-            ("pin A routed to IRQ 17", "pin A routed to IRQ 18", "the kernel counts IRQ 17"),
+            ("Memory at dfffa000", "Memory at dfffe000", "`ping`: region 1 is shown as"),
+            ("[size=1M]", "[size=2M]", "`bulk`: region 1"),
+            ("[size=64K]", "[size=64K] [disabled]", "`reverse`: lspci has a doubt"),
+            ("|\tRegion 5", "|\tRegion 4", "`reverse`: regions 0, 1, 4 are shown"),
+            ("Vector table: BAR=5", "Vector table: BAR=3", "a table of messages in BAR 3"),
+            ("Vector table", "Vector", "no table of messages"),
+            ("pin A routed to IRQ 18", "pin B routed to IRQ 18", "`ping`: `pin B routed to IRQ 18`"),
+            ("pin A routed to IRQ 18", "pin A routed to IRQ 17", "the kernel counts IRQ 18"),
+            ("pin A routed to IRQ 19", "pin A routed to IRQ 0", "`ping-msix`: routed to IRQ 0"),
             ("Vendor Specific Information", "Null", "no vendor-specific"),
-            ("MSI-X: Enable-", "MSI-X: Enable+", "`ping`: `MSI-X: Enable+"),
+            ("MSI-X: Enable-", "MSI-X: Enable+", "`reverse`: `MSI-X: Enable+"),
             ("MSI-X: Enable+", "MSI-X: Enable-", "`ping-msix`: `MSI-X: Enable-"),
             ("MSI-X: Enable+", "MSI: Enable+", "no MSI-X"),
             ("in use: crossvm", "in use: uio_pci_generic", "`ping-msix`: in use by uio_pci_generic"),
