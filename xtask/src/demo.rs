@@ -27,7 +27,9 @@ use crate::workspace::Workspace;
 pub(crate) const fn usual_timeout(on: Platform) -> u64 {
     match on {
         Platform::El2 | Platform::Sel4 => 300,
-        Platform::Kvm | Platform::KvmArm64 => 600,
+        Platform::Kvm => 600,
+        // The emulated processor takes longer from one exception level to another.
+        Platform::KvmArm64 => 1200,
     }
 }
 
@@ -68,7 +70,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "MISTAKE")]
     sabotage: Option<Sabotage>,
 
-    /// Give up after this time: 300 without it, 600 on KVM
+    /// Give up after this time: 300 without it, 600 on KVM, 1200 on KVM for arm64
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 }

@@ -93,15 +93,19 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "three-guests",
         what: "three guests and three components with ten connections, each verified from end to end",
-        run: |context| manifest(context, "three-guests", Gic::V3),
+        run: |context| manifest(context, "three-guests", Platform::El2, Gic::V3),
     },
-    Step { name: "three-guests-gicv2", what: "the same on a GICv2", run: |context| manifest(context, "three-guests", Gic::V2) },
+    Step {
+        name: "three-guests-gicv2",
+        what: "the same on a GICv2",
+        run: |context| manifest(context, "three-guests", Platform::El2, Gic::V2),
+    },
     Step {
         name: "many",
         what: "40 connections in one VM, each verified from end to end",
-        run: |context| manifest(context, "many", Gic::V3),
+        run: |context| manifest(context, "many", Platform::El2, Gic::V3),
     },
-    Step { name: "many-gicv2", what: "the same on a GICv2", run: |context| manifest(context, "many", Gic::V2) },
+    Step { name: "many-gicv2", what: "the same on a GICv2", run: |context| manifest(context, "many", Platform::El2, Gic::V2) },
     Step {
         name: "demo",
         what: "two Debian guests talk under el2-vmm, one reboots; a million events, each of which counts",
@@ -147,6 +151,16 @@ pub(super) const STEPS: &[Step] = &[
         name: "kvm-demo-noapic",
         what: "the same with the 8259 in kvm-vmm, and guests that use no IOAPIC",
         run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), noapic: true, ..kvm::Flags::default() }),
+    },
+    Step {
+        name: "kvm-demo-arm64",
+        what: "two Debian guests for arm64 talk under kvm-vmm in an emulated machine with EL2 and a GICv3, one reboots",
+        run: |context| kvm_demo(context, kvm::Flags { arch: Some(Architecture::Arm64), ..kvm::Flags::default() }),
+    },
+    Step {
+        name: "kvm-arm64-gicv2",
+        what: "such guests on a GICv2: three connections, each verified from end to end",
+        run: |context| manifest(context, "two-guests", Platform::KvmArm64, Gic::V2),
     },
     Step { name: "demo-sel4", what: "the demonstration on the seL4 for arm64 that SEL4_PREFIX names", run: demo_sel4 },
     Step {
@@ -318,10 +332,10 @@ fn driver(context: &mut Context<'_>, series: Series, gic: Gic, profile: Profile)
     modules::trial::test(context.workspace, &ready, Trial { series, gic, profile, vcpus: 2 })
 }
 
-fn manifest(context: &mut Context<'_>, name: &str, gic: Gic) -> Result<()> {
+fn manifest(context: &mut Context<'_>, name: &str, on: Platform, gic: Gic) -> Result<()> {
     let ready = context.ready()?;
     let path = context.workspace.root().join(format!("examples/manifests/{name}.toml"));
-    let report = verify::play(context.workspace, &ready, &verify::Play::for_test(path, Platform::El2, Some(gic)))?;
+    let report = verify::play(context.workspace, &ready, &verify::Play::for_test(path, on, Some(gic)))?;
     output::line(report.show());
     if report.ok { Ok(()) } else { bail!("{}. Console: {}", report.reasons.join("; "), report.log) }
 }
@@ -335,7 +349,7 @@ fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
 
 /// On this machine's /dev/kvm where it runs kernels, else in an emulated machine: the output says which.
 fn kvm_demo(context: &mut Context<'_>, kvm: kvm::Flags) -> Result<()> {
-    let on = Platform::Kvm;
+    let on = Platform::Kvm.for_architecture(kvm.arch)?;
     let timeout = Duration::from_secs(demo::usual_timeout(on));
     demo(context, Play { on, kvm, rounds: demo::usual_rounds(on, None), timeout, ..Play::default() })
 }

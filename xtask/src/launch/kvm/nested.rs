@@ -58,6 +58,8 @@ struct Emulator {
     second_port: &'static [&'static str],
     /// Its two serial ports as the kernel calls them: kvm-vmm's, and the kernel's own.
     ports: [&'static str; 2],
+    /// What the guests' kernels are told besides, in front of the rest.
+    guests: &'static str,
 }
 
 /// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes.
@@ -74,6 +76,7 @@ impl Emulator {
                 flags: flags(&["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"]),
                 second_port: &["-serial", "chardev:own"],
                 ports: ["ttyS0", "ttyS1"],
+                guests: "",
             },
             Architecture::Arm64 => {
                 let machine = format!("virt,virtualization=on,gic-version={}", interrupts.gic().unwrap_or_default());
@@ -83,6 +86,8 @@ impl Emulator {
                     // The board has one port of its own.
                     second_port: &["-device", "pci-serial,chardev=own"],
                     ports: ["ttyAMA0", "ttyS0"],
+                    // Each character on the console is an exit, and most are the kernel's while it boots. What it complains of is shown all the same.
+                    guests: "quiet nowatchdog ",
                 }
             }
         }
@@ -145,7 +150,9 @@ impl Machine<'_> {
         }
         // Files that VMs share are there once.
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
-        let text = manifest::write(self.system, |path| {
+        let mut system = self.system.clone();
+        system.vms.iter_mut().for_each(|vm| vm.command_line.insert_str(0, emulator.guests));
+        let text = manifest::write(&system, |path| {
             let next = format!("file{}", files.len());
             PathBuf::from(files.entry(path.to_owned()).or_insert(next).as_str())
         })?;
