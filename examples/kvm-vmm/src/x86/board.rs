@@ -24,10 +24,12 @@ use crate::exits::ExitKind;
 use crate::sys;
 use crate::vm::{Bus, End, ResetCause, StopReason};
 
+/// The serial port's register that says why it interrupts; reading it ends that.
+const INTERRUPT_IDENTIFICATION: u8 = 2;
 /// Most typed characters that wait for a guest that does not read.
 const TYPED: usize = 4096;
 
-/// The interrupt output of the serial port.
+/// The interrupt output of the serial port: that there is a new reason.
 #[derive(Debug, Clone, Default)]
 struct Pulse(Arc<AtomicBool>);
 
@@ -115,7 +117,7 @@ impl Board {
             let _ = self.serial.enqueue_raw_bytes(&[byte]);
         }
         if self.pulse.0.swap(false, Ordering::Relaxed) {
-            interrupts.pulse(map::SERIAL_IRQ);
+            interrupts.raise_anew(map::SERIAL_IRQ);
         }
         std::mem::take(self.serial.writer_mut())
     }
@@ -136,7 +138,12 @@ impl Board {
             // A clock at 00:00 of day 0, which no kernel believes.
             0x71 => Served::value(ExitKind::Cmos, 0),
             _ => match serial_register(port) {
-                Some(register) => Served::value(ExitKind::Serial, self.serial.read(register).into()),
+                Some(register) => {
+                    if register == INTERRUPT_IDENTIFICATION {
+                        interrupts.lower(map::SERIAL_IRQ);
+                    }
+                    Served::value(ExitKind::Serial, self.serial.read(register).into())
+                }
                 None => Served::nothing(ExitKind::OtherPort),
             },
         }

@@ -72,11 +72,12 @@ impl Interrupts {
         Ok(Self::Kernel(Kernel { vm: Arc::clone(vm), interrupts, timer }))
     }
 
-    /// Back to power-on. All lines are low, and the vCPUs stopped.
+    /// Back to power-on. The lines of connections are low, and the vCPUs stopped.
     ///
     /// # Errors
     /// What KVM reports.
     pub(crate) fn reset(&mut self) -> Result<()> {
+        self.lower(map::SERIAL_IRQ);
         match self {
             Self::Kernel(kernel) => {
                 kernel.interrupts.reset()?;
@@ -86,10 +87,20 @@ impl Interrupts {
         }
     }
 
-    /// One edge on a line of an ISA device.
-    pub(crate) fn pulse(&mut self, irq: Irq) {
+    /// A rising edge on a line of an ISA device. The line stays high: an 8259 forgets an edge whose line falls before it is acknowledged.
+    pub(crate) fn raise_anew(&mut self, irq: Irq) {
         // A line that exists: what fails else is made up for.
-        let result = self.set_level(irq, Level::High).and_then(|()| self.set_level(irq, Level::Low));
+        let result = self.set_level(irq, Level::Low).and_then(|()| self.set_level(irq, Level::High));
+        self.note(result);
+    }
+
+    /// The device has no reason to interrupt any more.
+    pub(crate) fn lower(&mut self, irq: Irq) {
+        let result = self.set_level(irq, Level::Low);
+        self.note(result);
+    }
+
+    fn note(&mut self, result: Result<(), InterruptError>) {
         if let Self::Split(split) = self {
             split.note(result);
         }
