@@ -1,6 +1,9 @@
 //! The whole program with payloads of a few instructions, where `/dev/kvm` opens. No kernel is needed, and no hardware that could run one.
 #![cfg(target_arch = "x86_64")]
 
+#[path = "payload/link.rs"]
+mod link;
+
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
