@@ -43,6 +43,8 @@ pub(super) fn check(connection: &Endpoint, part: &Part, link: &mut Link<'_>, ran
         return Err(format!("{} dataports, the plan has {}", infos.len(), part.rights.len()));
     }
     let mut token = Token::new(link, part.side);
+    // What it takes for an event would make the counts differ.
+    let undescribed = stray::undescribed(connection)?;
     events(&mut token)?;
     let (mut sums, mut bytes, mut refused, mut behind) = (Vec::new(), 0, 0, 0);
     for transfer in transfers(part.side, &part.rights) {
@@ -76,7 +78,13 @@ pub(super) fn check(connection: &Endpoint, part: &Part, link: &mut Link<'_>, ran
         sums.push(sum.map_or_else(String::new, |sum| sum.to_string()));
     }
     token.hand_to(Side::A, || "farewell".to_owned())?;
-    Ok(vec![("sums", sums.join("+")), ("bytes", bytes.to_string()), ("refused", refused.to_string()), ("behind", behind.to_string())])
+    Ok(vec![
+        ("sums", sums.join("+")),
+        ("bytes", bytes.to_string()),
+        ("refused", refused.to_string()),
+        ("behind", behind.to_string()),
+        ("undescribed", undescribed.to_string()),
+    ])
 }
 
 /// Events both ways, each to a peer that sleeps.
