@@ -36,8 +36,9 @@
 //!
 //! It is not trusted to keep the protocol: each message is bounded, checked and waited for with a deadline; memory that could shrink, that
 //! has another size, or what is no eventfd is refused; superfluous descriptors are closed. It can do to the connections that it shares whatever
-//! it wants, as both have the same memory and eventfds: the rights to a dataport bind the guests, not the processes. Nobody but
-//! the owner of the socket's folder, or whom the umask admits, can connect.
+//! it wants, as both have the same memory and eventfds: the rights to a dataport bind the guests, not the processes. While an EMIT is an exit and no
+//! ioeventfd, it can have the vCPU that emits wait, until a signal: an eventfd whose flags it has changed and whose counter it has filled blocks its writer.
+//! Nobody but the owner of the sockets, or whom the umask admits, can connect, and somebody who may can keep a listener busy for some seconds at a time.
 //!
 //! | to find | look in |
 //! | --- | --- |

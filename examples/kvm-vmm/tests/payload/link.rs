@@ -1,6 +1,6 @@
 //! Two VMs in two processes of the program, either of which is killed again and again.
 
-use super::{ENTRY, Running, System};
+use super::{ENTRY, Running, System, hello, out};
 
 /// Where the event registers of the only connection are at power-on: at the end of the bridge's window.
 const EVENTS: u32 = 0xdfff_f000;
@@ -115,6 +115,24 @@ fn the_death_of_a_process_is_seen_by_the_other_s_guest_which_hears_of_its_return
         a.terminate();
         let text = a.finish();
         assert_ne!(super::record(&text, "connection", "dropped"), "0", "{text}");
+    }
+}
+
+#[test]
+fn a_vm_that_is_off_is_gone_though_its_process_lives() {
+    let Some(system) = System::new() else { return };
+    let system = system.with("a", "", &watcher()).with("b", "", &hello("b", &out(0xf4, 1))).with("c", CONNECTION, &hello("up\n", &[]));
+    let socket = system.folder.path().join("link");
+    let link = ["--wait", "120", "--link", socket.to_str().unwrap()];
+    let mut both = system.start(&[&link[..], &["--only", "b", "--only", "c"]].concat());
+    let mut one = system.start(&[&link[..], &["--only", "a"]].concat());
+    both.wait_for("record=vm-stop vm=b reason=exit-1");
+    one.wait_for("record=peer-gone vm=a peer=b");
+    one.wait_for("[a] gone");
+    assert!(both.child.try_wait().unwrap().is_none(), "c runs");
+    for running in [one, both] {
+        running.terminate();
+        running.finish();
     }
 }
 
