@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::architecture::Architecture;
 use crate::guest::initramfs::Programs;
@@ -51,6 +51,31 @@ pub(crate) fn build_kvm_vmm(workspace: &Workspace, toolchain: &Toolchain, archit
     let target = Target::Linux(architecture);
     process::run_shown(toolchain.cargo(workspace, Verb::Build, target)?.args(["--release", "--package", KVM_VMM]))?;
     existing(toolchain.programs(workspace, target).join(KVM_VMM))
+}
+
+/// Builds the tests `test` of the package `package` for a machine of `architecture`: a program that needs nothing but Linux.
+pub(crate) fn build_tests(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    architecture: Architecture,
+    package: &str,
+    test: &str,
+) -> Result<PathBuf> {
+    let mut cargo = toolchain.cargo(workspace, Verb::Build, Target::Linux(architecture))?;
+    // It goes into an initial RAM disk.
+    cargo.env("CARGO_PROFILE_DEV_STRIP", "symbols");
+    cargo.args(["--package", package, "--test", test, "--message-format", "json-render-diagnostics"]);
+    let messages = process::output(&mut cargo)?;
+    let program = messages.lines().find_map(|line| executable(line, test));
+    existing(program.ok_or_else(|| anyhow!("cargo does not say where it has put the tests `{test}` of {package}"))?)
+}
+
+/// The program of the tests `test`, where a message of cargo's tells it.
+fn executable(message: &str, test: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let target = message.get("target")?;
+    let of_test = target.get("name")? == test && target.get("kind")?.as_array()?.iter().any(|kind| kind == "test");
+    message.get("executable")?.as_str().filter(|_| of_test).map(PathBuf::from)
 }
 
 /// Builds the guests' programs.
@@ -111,4 +136,21 @@ fn existing(path: PathBuf) -> Result<PathBuf> {
         bail!("{} does not exist although its build succeeded", path.display());
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_tells_where_tests_are() {
+        let message = |name: &str, kind: &str, executable: &str| {
+            format!(r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"],"name":"{name}"}},"executable":{executable}}}"#)
+        };
+        assert_eq!(executable(&message("kvm", "test", r#""/target/kvm-1""#), "kvm"), Some(PathBuf::from("/target/kvm-1")));
+        assert_eq!(executable(&message("kvm", "lib", "null"), "kvm"), None);
+        assert_eq!(executable(&message("kvm", "bin", r#""/target/kvm""#), "kvm"), None);
+        assert_eq!(executable(&message("others", "test", r#""/target/others-1""#), "kvm"), None);
+        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#, "kvm"), None);
+    }
 }

@@ -20,6 +20,7 @@ mod script;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -36,6 +37,9 @@ use crate::system::System;
 use crate::workspace::Workspace;
 pub(crate) use place::{Place, Wish};
 pub(crate) use script::Script;
+
+/// How long tests may take, on a machine that has much else to do.
+const TESTS: Duration = Duration::from_secs(600);
 
 /// What a user chooses of a run on KVM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
@@ -164,6 +168,25 @@ fn arguments(interrupts: Interrupts) -> Vec<String> {
     match interrupts {
         Interrupts::Gic(_) => Vec::new(),
         Interrupts::Pc { irqchip, .. } => ["--irqchip", irqchip.name()].map(str::to_owned).into(),
+    }
+}
+
+/// Runs the tests in `program` on the /dev/kvm of an emulated arm64 machine with this interrupt controller. What they say goes to `each`, line by line.
+pub(crate) fn run_tests(workspace: &Workspace, ready: &Ready, program: &Path, gic: Gic, mut each: impl FnMut(&str)) -> Result<()> {
+    let flags = Flags { l1: Wish::Nested, ..Flags::default() };
+    let kvm = Kvm { architecture: Architecture::Arm64, flags, script: Some(Script::Tests) };
+    let log = workspace.output()?.join(format!("kvm-tests-arm64-gic{gic}.log"));
+    let (system, interrupts) = (System::default(), Interrupts::Gic(gic));
+    let order =
+        Order { system: &system, interrupts, input: Input::Nothing, output: Output::Lines, log: &log, program: Some(program.to_owned()) };
+    let ended = kvm.prepare(workspace, ready, order)?.run(Patience::Limit(TESTS), |line| {
+        each(&line.text);
+        Verdict::GoOn
+    })?;
+    match ended {
+        Ended::PoweredOff => Ok(()),
+        Ended::Failed(_) => bail!("a test failed; what they said is in {}", log.display()),
+        other => bail!("the tests came to no end: {other:?}; what they said is in {}", log.display()),
     }
 }
 

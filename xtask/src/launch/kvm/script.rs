@@ -16,6 +16,8 @@ pub(crate) enum Script {
     Apart,
     /// The same, and each of two processes is killed and comes back.
     Kills,
+    /// No VMs: in place of kvm-vmm, a program of tests that need KVM.
+    Tests,
 }
 
 impl Script {
@@ -24,6 +26,7 @@ impl Script {
         match self {
             Self::Apart => include_str!("apart.sh"),
             Self::Kills => include_str!("kills.sh"),
+            Self::Tests => include_str!("tests.sh"),
         }
     }
 
