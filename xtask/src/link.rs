@@ -106,10 +106,13 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, flags: kvm::Flags, show
         show,
         timeout,
     };
-    let mut story = Story::default();
-    let run = trial::watch(workspace, ready, &trial, |line| {
-        story.add(line);
-        Verdict::GoOn
+    let (story, run) = trial::again(|| {
+        let mut story = Story::default();
+        let run = trial::watch(workspace, ready, &trial, |line| {
+            story.add(line);
+            Verdict::GoOn
+        })?;
+        Ok((story, run))
     })?;
     let checks = checks::all(&story, &run);
     let reasons: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();

@@ -8,6 +8,7 @@ pub(crate) mod pc;
 pub(crate) mod report;
 pub(crate) mod transcript;
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::launch::console::Line;
-use crate::launch::{Ended, Hypervisor, Input, Interrupts, Job, Order, Output, Patience, Verdict};
+use crate::launch::{Ended, Hypervisor, Input, Interrupts, Job, Order, Output, Patience, Verdict, kvm};
 use crate::modules::{self, Warnings};
 use crate::output;
 use crate::setup::Ready;
@@ -26,6 +27,9 @@ use transcript::{Outlook, Transcript};
 
 /// How long the others may go on when a run can no longer succeed: their findings help to understand it.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// How often something is run where each time an emulated machine ends under it. No program in a sound one can do that.
+const ATTEMPTS: usize = 3;
 
 /// What all such runs let a user choose.
 #[derive(Debug, Args)]
@@ -104,12 +108,29 @@ pub(crate) fn initramfs(workspace: &Workspace, ready: &Ready) -> Result<PathBuf>
 
 /// Runs a system to its end and gathers what its console says.
 pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result<(Transcript, Run)> {
-    let mut transcript = Transcript::default();
-    let run = watch(workspace, ready, trial, |line| match transcript.add(line) {
-        Outlook::Good => Verdict::GoOn,
-        Outlook::Lost => Verdict::StopIn(GRACE),
-    })?;
-    Ok((transcript, run))
+    again(|| {
+        let mut transcript = Transcript::default();
+        let run = watch(workspace, ready, trial, |line| match transcript.add(line) {
+            Outlook::Good => Verdict::GoOn,
+            Outlook::Lost => Verdict::StopIn(GRACE),
+        })?;
+        Ok((transcript, run))
+    })
+}
+
+/// Runs something, and again where an emulated machine has ended under it.
+pub(crate) fn again<T>(mut once: impl FnMut() -> Result<(T, Run)>) -> Result<(T, Run)> {
+    for attempt in 1..ATTEMPTS {
+        let (seen, run) = once()?;
+        if !kvm::has_collapsed(&run.ended) {
+            return Ok((seen, run));
+        }
+        let kept = format!("{}.collapsed-{attempt}", run.log);
+        // It is for a person who wants to know more: without it the run goes on.
+        let kept = if fs::copy(&run.log, &kept).is_ok() { kept } else { "nowhere".to_owned() };
+        output::line(format!("AGAIN: the emulated machine itself ended, after {:.0} s; its console: {kept}", run.took.as_secs_f64()));
+    }
+    once()
 }
 
 /// Runs a system to its end. Each line of its console goes to `each`, which says whether to go on.
@@ -161,5 +182,30 @@ fn show(line: &Line, show: Show, names: &[String]) {
         Show::Progress => {}
         Show::Consoles => output::line(line.shown(names)),
         Show::Everything => output::line(format!("{:8.3} {}", line.at.as_secs_f64(), line.shown(names))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_emulated_machine_has_ended_is_run_again_and_nothing_else_is() {
+        let run = |ended: Ended| {
+            let mut ends = [ended.clone(), ended.clone(), ended].into_iter();
+            let mut count = 0;
+            let (_, run) = again(|| {
+                count += 1;
+                let ended = ends.next().unwrap();
+                Ok(((), Run { ended, took: Duration::ZERO, place: None, kernel: String::new(), log: "/nowhere/x".to_owned() }))
+            })
+            .unwrap();
+            (count, run.ended)
+        };
+        let collapsed = Ended::Failed("the emulated machine ended before kvm-vmm did: crossvm-l1: begin".to_owned());
+        assert_eq!(run(collapsed.clone()), (ATTEMPTS, collapsed));
+        for other in [Ended::PoweredOff, Ended::Failed("kvm-vmm ended with status 1: x".to_owned()), Ended::TimedOut(Duration::ZERO)] {
+            assert_eq!(run(other.clone()), (1, other));
+        }
     }
 }

@@ -41,6 +41,11 @@ pub(crate) use script::Script;
 /// How long tests may take, on a machine that has much else to do.
 const TESTS: Duration = Duration::from_secs(600);
 
+/// Whether an emulated machine has ended under what ran in it. No program can end a sound one: that is the emulator's or its kernel's fault.
+pub(crate) fn has_collapsed(ended: &Ended) -> bool {
+    matches!(ended, Ended::Failed(why) if why.starts_with(nested::COLLAPSED))
+}
+
 /// What a user chooses of a run on KVM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 #[group(skip)]

@@ -29,6 +29,8 @@ const END: &str = "crossvm-l1: end status=";
 const OWN_MEMORY: u64 = 512 << 20;
 /// The emulated machine has so many CPUs, as far as this one does and VMs use them.
 const CPUS: [usize; 2] = [2, 8];
+/// How the reason starts where the machine has ended by itself.
+pub(super) const COLLAPSED: &str = "the emulated machine ended before kvm-vmm did";
 /// How many of its last lines explain why the machine ended early.
 const LAST_WORDS: usize = 5;
 
@@ -203,7 +205,7 @@ fn judge(text: &str) -> std::result::Result<(), String> {
         None => {
             let last: Vec<_> = lines.iter().filter(|line| !line.is_empty()).copied().collect();
             let last = last.get(last.len().saturating_sub(LAST_WORDS)..).unwrap_or_default().join("; ");
-            Err(format!("the emulated machine ended before kvm-vmm did: {last}"))
+            Err(format!("{COLLAPSED}: {last}"))
         }
     }
 }
