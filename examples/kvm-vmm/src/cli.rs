@@ -40,6 +40,9 @@ pub(crate) struct Run {
     /// Emit through exits to this program instead of ioeventfds.
     #[arg(long)]
     pub(crate) no_ioeventfd: bool,
+    /// Whenever a guest has written a line with this text, tell what its connections have cost in exits so far: record=exits-so-far.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) exits_at: Option<String>,
     /// Connect with the VMs that other processes run of the same manifest with the same SOCKET. It is the start of the names of their sockets and
     /// locks: who can write in its folder can connect.
     #[arg(long, value_name = "SOCKET", requires = "only")]

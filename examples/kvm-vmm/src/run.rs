@@ -37,7 +37,15 @@ pub(crate) fn run(arguments: &Run) -> Result<ExitCode> {
     let mut composed = Vec::new();
     for (number, images) in (0u8..).zip(&system.images) {
         let (Some(images), Some(vm)) = (images, topology.vms.get(usize::from(number))) else { continue };
-        let plan = Plan { topology, number, images: images.clone(), wires: &wires, settings, output: &output };
+        let plan = Plan {
+            topology,
+            number,
+            images: images.clone(),
+            wires: &wires,
+            settings,
+            exits_at: arguments.exits_at.as_deref(),
+            output: &output,
+        };
         let machine = compose(&plan).with_context(|| format!("VM `{}`", vm.name))?;
         composed.push((machine, vm.memory));
     }

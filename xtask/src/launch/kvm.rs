@@ -168,12 +168,16 @@ impl Kvm {
     }
 }
 
+/// What the lines have in them with which our guests report that a check has passed.
+const CHECK: &str = "check=";
+
 /// Flags of kvm-vmm.
 fn arguments(interrupts: Interrupts) -> Vec<String> {
-    match interrupts {
-        Interrupts::Gic(_) => Vec::new(),
-        Interrupts::Pc { irqchip, .. } => ["--irqchip", irqchip.name()].map(str::to_owned).into(),
-    }
+    let irqchip = match interrupts {
+        Interrupts::Gic(_) => None,
+        Interrupts::Pc { irqchip, .. } => Some(irqchip.name()),
+    };
+    ["--exits-at", CHECK].into_iter().chain(irqchip.map(|name| ["--irqchip", name]).into_iter().flatten()).map(str::to_owned).collect()
 }
 
 /// Runs the tests in `program` on the /dev/kvm of an emulated arm64 machine with this interrupt controller. What they say goes to `each`, line by line.

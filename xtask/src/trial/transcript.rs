@@ -40,6 +40,16 @@ pub(crate) struct Guest {
     pub(crate) exits: BTreeMap<String, u64>,
     /// The hypervisor's counts, by connection.
     pub(crate) counts: BTreeMap<String, Counts>,
+    /// What its checks have cost in exits, in the order in which they were reported.
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// What a guest's connections had cost in exits when it reported a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) check: String,
+    /// By connection, since it was first started.
+    pub(crate) exits: BTreeMap<String, Exits>,
 }
 
 /// What was seen of a VM from one boot to the next.
@@ -113,6 +123,26 @@ pub(crate) struct Exits {
 }
 
 impl Exits {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            emit: self.emit.saturating_add(other.emit),
+            count: self.count.saturating_add(other.count),
+            config: self.config.saturating_add(other.config),
+            other: self.other.saturating_add(other.other),
+        }
+    }
+
+    /// Those that have come since there were `earlier`.
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            emit: self.emit.saturating_sub(earlier.emit),
+            count: self.count.saturating_sub(earlier.count),
+            config: self.config.saturating_sub(earlier.config),
+            other: self.other.saturating_sub(earlier.other),
+        }
+    }
+
     /// All of them.
     pub(crate) fn sum(self) -> u64 {
         self.emit.saturating_add(self.count).saturating_add(self.config).saturating_add(self.other)
@@ -202,6 +232,11 @@ impl Transcript {
                 guest.stop = Some(reason);
                 return outlook;
             }
+            Some("exits-so-far") => {
+                if let (Some(name), Some(exits), Some(mark)) = (fields.get("name"), exits(&fields), self.guest_mut(vm).marks.last_mut()) {
+                    mark.exits.insert(name.to_owned(), exits);
+                }
+            }
             Some("exits") => self.guest_mut(vm).exits = fields.numbers(&[]),
             Some("connection") => {
                 if let Some((name, counts)) = fields.get("name").zip(counts(&fields)) {
@@ -232,7 +267,14 @@ pub(crate) const POWER_OFF: &str = "power-off";
 
 impl Default for Guest {
     fn default() -> Self {
-        Self { lives: vec![Life::default()], complaints: Vec::new(), stop: None, exits: BTreeMap::new(), counts: BTreeMap::new() }
+        Self {
+            lives: vec![Life::default()],
+            complaints: Vec::new(),
+            stop: None,
+            exits: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            marks: Vec::new(),
+        }
     }
 }
 
@@ -269,7 +311,18 @@ impl Guest {
             // A kernel that panics says nothing more, and nothing more will come from it.
             return if text.contains("Kernel panic") { Outlook::Lost } else { Outlook::Good };
         };
+        if let Some(check) = Fields::parse(words).get("check") {
+            self.marks.push(Mark { check: check.to_owned(), exits: BTreeMap::new() });
+        }
         self.last_mut().report(name, words, at)
+    }
+
+    /// What `connection` has cost in exits from the report before that of `check` to that one, the first time that it was reported.
+    pub(crate) fn exits_of(&self, check: &str, connection: &str) -> Option<Exits> {
+        let place = self.marks.iter().position(|mark| mark.check == check)?;
+        let after = self.marks.get(place)?.exits.get(connection)?;
+        let before = place.checked_sub(1).and_then(|before| self.marks.get(before)?.exits.get(connection).copied());
+        Some(after.since(before.unwrap_or_default()))
     }
 }
 
@@ -325,10 +378,17 @@ impl Life {
 
 fn counts(fields: &Fields) -> Option<Counts> {
     let dropped = fields.number("dropped").unwrap_or(0);
-    let exits = |key| fields.number(key);
-    let exits = exits("exits_emit").zip(exits("exits_count")).zip(exits("exits_config")).zip(exits("exits_other"));
-    let exits = exits.map(|(((emit, count), config), other)| Exits { emit, count, config, other });
-    Some(Counts { emitted: fields.number("emitted")?, received: fields.number("received")?, dropped, exits })
+    Some(Counts { emitted: fields.number("emitted")?, received: fields.number("received")?, dropped, exits: exits(fields) })
+}
+
+fn exits(fields: &Fields) -> Option<Exits> {
+    let number = |key| fields.number(key);
+    Some(Exits {
+        emit: number("exits_emit")?,
+        count: number("exits_count")?,
+        config: number("exits_config")?,
+        other: number("exits_other")?,
+    })
 }
 
 fn bar_move(fields: &Fields) -> Option<BarMove> {
@@ -385,6 +445,18 @@ mod tests {
             gather(&[record, &format!("{} exits_emit=0 exits_count=4 exits_config=3 exits_other=2", record.replace("ping", "bulk"))]);
         let counts = transcript.guest("vm0").counts;
         assert_eq!((counts["ping"].exits, counts["bulk"].exits), (None, Some(Exits { emit: 0, count: 4, config: 3, other: 2 })));
+    }
+
+    #[test]
+    fn exits_of_a_check_are_those_since_the_check_before() {
+        let so_far =
+            |count| format!("[vmm] record=exits-so-far vm=vm0 name=ping exits_emit=0 exits_count={count} exits_config=7 exits_other=0");
+        let checks = ["bulk", "ping"].map(|check| format!("[vm0] DEMO check={check} vm=vm0 ok=1"));
+        let (transcript, _) = gather(&[&so_far(99), &checks[0], &so_far(3), &checks[1], &so_far(13)]);
+        let guest = transcript.guest("vm0");
+        assert_eq!(guest.exits_of("ping", "ping"), Some(Exits { emit: 0, count: 10, config: 0, other: 0 }));
+        assert_eq!(guest.exits_of("bulk", "ping"), Some(Exits { emit: 0, count: 3, config: 7, other: 0 }));
+        assert_eq!((guest.exits_of("ping", "bulk"), guest.exits_of("late", "ping")), (None, None));
     }
 
     #[test]

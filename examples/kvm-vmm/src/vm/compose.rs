@@ -45,6 +45,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) wires: &'a Wires,
     /// How it is made.
     pub(crate) settings: Settings,
+    /// What a line of the guest has in it at which exits are told.
+    pub(crate) exits_at: Option<&'a str>,
     /// Where it writes.
     pub(crate) output: &'a Output,
 }
@@ -90,6 +92,7 @@ pub(crate) fn compose(plan: &Plan<'_>) -> Result<(Arc<Machine>, Vec<Cpu>)> {
         bars,
         moves: Limited::new(MOVE_RECORDS),
         reboots: Limited::new(REBOOT_RECORDS),
+        watch: plan.exits_at.map(super::watch::Watch::new),
         complaints: Limited::new(COMPLAINTS),
         dumps: Limited::new(DUMPS),
         behind: false,

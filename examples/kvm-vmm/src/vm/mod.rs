@@ -18,6 +18,7 @@ mod power;
 mod report;
 mod serve;
 mod vcpu;
+mod watch;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,7 @@ pub(crate) use compose::{Plan, Settings, compose};
 pub(crate) use events::Threads;
 use power::Power;
 pub(crate) use power::{End, ResetCause, StopReason};
+use watch::Watch;
 
 /// The guest's PCI bus.
 pub(crate) type Bus = PciBus<MAX_CONNECTIONS>;
@@ -105,6 +107,7 @@ struct State {
     bars: BarTable,
     moves: Limited,
     reboots: Limited,
+    watch: Option<Watch>,
     complaints: Limited,
     dumps: Limited,
     /// A backend has failed: lines or mappings may not be where they must be.

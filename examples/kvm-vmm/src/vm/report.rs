@@ -39,6 +39,15 @@ impl Machine {
         }
     }
 
+    /// Prints what each connection has cost in exits by now.
+    fn report_exits(&self, state: &State) {
+        let name = &self.name;
+        for port in &state.ports {
+            let Some(Status { name: connection, .. }) = state.connections.status(port.id) else { continue };
+            self.output.vmm(format_args!("record=exits-so-far vm={name} name={connection} {}", port.exits));
+        }
+    }
+
     /// Prints the BARs that the guest has moved.
     pub(super) fn report_moves(&self, state: &mut State) {
         let State { bars, connections, moves, .. } = state;
@@ -82,6 +91,9 @@ impl Machine {
     pub(super) fn show(&self, state: &mut State, bytes: &[u8]) {
         for byte in bytes {
             state.line.write(*byte, |text| self.output.guest(self.number, &self.name, text));
+            if state.watch.as_mut().is_some_and(|watch| watch.sees(*byte)) {
+                self.report_exits(state);
+            }
         }
     }
 }
