@@ -64,8 +64,9 @@ struct Emulator {
     guests: &'static str,
 }
 
-/// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes.
-const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog";
+/// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes, or than the time in which a PC's kernel
+/// expects ten ticks of its timer, to panic where they do not come.
+const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog no_timer_check";
 
 impl Emulator {
     fn of(architecture: Architecture, interrupts: Interrupts) -> Self {
