@@ -15,6 +15,7 @@ fn run() -> Run {
         took: Duration::from_secs(15),
         place: None,
         kernel: "6.1.0-56-cloud-arm64".to_owned(),
+        shutdown: false,
         log: "demo.log".to_owned(),
     }
 }

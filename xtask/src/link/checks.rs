@@ -239,7 +239,7 @@ mod tests {
             story.add(&Line::parse(Duration::from_millis(number), line));
         }
         let took = Duration::from_secs(60);
-        let run = Run { ended: Ended::PoweredOff, took, place: None, kernel: "6.1.0".to_owned(), log: String::new() };
+        let run = Run { ended: Ended::PoweredOff, took, place: None, kernel: "6.1.0".to_owned(), shutdown: false, log: String::new() };
         all(&story, &run).into_iter().filter(|check| !check.ok).map(|check| check.name).collect()
     }
 

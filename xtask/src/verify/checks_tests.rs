@@ -21,8 +21,14 @@ fn report(log: &str, ended: Ended) -> Report {
     for line in log.lines() {
         transcript.add(&Line::parse(Duration::ZERO, line));
     }
-    let run =
-        Run { ended, took: Duration::from_secs(9), place: None, kernel: "6.1.0-56-cloud-arm64".to_owned(), log: "verify.log".to_owned() };
+    let run = Run {
+        ended,
+        took: Duration::from_secs(9),
+        place: None,
+        kernel: "6.1.0-56-cloud-arm64".to_owned(),
+        shutdown: false,
+        log: "verify.log".to_owned(),
+    };
     verify(&system(), &transcript, &run, Interrupts::Gic(crate::launch::Gic::V3))
 }
 

@@ -76,7 +76,7 @@ impl Emulator {
                 tool: host::QEMU_X86,
                 // This processor has SVM. It does not intercept XSETBV, so L1's KVM would not see which states a guest saves with XSAVE, and
                 // the guest's kernel would warn of sizes that do not add up.
-                flags: flags(&["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"]),
+                flags: flags(&["-M", "pc", "-accel", "tcg,thread=single", "-cpu", "max,xsave=off"]),
                 second_port: &["-serial", "chardev:own"],
                 ports: ["ttyS0", "ttyS1"],
                 guests: "",

@@ -43,6 +43,11 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// Whether guests run on the SVM of an emulated processor.
+    pub(crate) fn is_emulated_pc(&self) -> bool {
+        matches!(self, Self::Nested { architecture: Architecture::Amd64, .. })
+    }
+
     /// As the user wishes; without a wish, what a probe by the program `vmm` finds.
     pub(super) fn choose(wish: Wish, architecture: Architecture, vmm: &Path) -> Self {
         let nested = |because: String| Self::Nested { architecture, because };
