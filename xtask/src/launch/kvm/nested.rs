@@ -65,8 +65,9 @@ struct Emulator {
 }
 
 /// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes, or than the time in which a PC's kernel
-/// expects ten ticks of its timer, to panic where they do not come.
-const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog no_timer_check";
+/// expects ten ticks of its timer, to panic where they do not come. With huge pages under a guest's RAM, QEMU 7.2's SVM was seen to let guests hang on locks
+/// that nobody holds, or shut down; without them it was not.
+const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog no_timer_check transparent_hugepage=never";
 
 impl Emulator {
     fn of(architecture: Architecture, interrupts: Interrupts) -> Self {
@@ -76,7 +77,7 @@ impl Emulator {
                 tool: host::QEMU_X86,
                 // This processor has SVM. It does not intercept XSETBV, so L1's KVM would not see which states a guest saves with XSAVE, and
                 // the guest's kernel would warn of sizes that do not add up.
-                flags: flags(&["-M", "pc", "-accel", "tcg,thread=single", "-cpu", "max,xsave=off"]),
+                flags: flags(&["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"]),
                 second_port: &["-serial", "chardev:own"],
                 ports: ["ttyS0", "ttyS1"],
                 guests: "",
