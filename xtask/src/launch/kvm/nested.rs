@@ -65,8 +65,8 @@ struct Emulator {
 }
 
 /// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes, or than the time in which a PC's kernel
-/// expects ten ticks of its timer, to panic where they do not come. With huge pages under a guest's RAM, QEMU 7.2's SVM was seen to let guests hang on locks
-/// that nobody holds, or shut down; without them it was not.
+/// expects ten ticks of its timer, to panic where they do not come. With huge pages under a guest's RAM, guests on QEMU 7.2's SVM were seen to shut down, or to
+/// wait for a lock for ever; in three runs without them they were not. Why is not known.
 const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog no_timer_check transparent_hugepage=never";
 
 impl Emulator {
