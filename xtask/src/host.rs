@@ -43,6 +43,10 @@ pub(crate) const QEMU_X86: Tool = Tool {
     packages: &["qemu-system-x86"],
 };
 
+/// Starts programs with a scheduling policy.
+pub(crate) const CHRT: Tool =
+    Tool { program: "chrt", purpose: "starts the emulated machine that kvm-vmm runs in", packages: &["util-linux"] };
+
 /// Builds kernel modules.
 pub(crate) const MAKE: Tool = Tool { program: "make", purpose: "builds the Linux driver", packages: &["make"] };
 

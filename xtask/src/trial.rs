@@ -125,9 +125,9 @@ const TRIES: u32 = 3;
 /// Makes a run, and makes it again where an emulated machine has ended under it, which no program in a sound one can do, or where an emulated processor
 /// with SVM has ended a guest in the middle of nothing.
 ///
-/// Under KVM in an emulated PC, now and then a guest's processor shuts down (three faults at once) where nothing in the guest explains it; it was seen with
-/// another VMM as well. No guest of ours resets itself that way, so a run in which one did says nothing. It is told, its console is kept, and one of
-/// three runs must go without. On a processor that is not emulated, a shutdown is a failure at once.
+/// QEMU's SVM can inject an interrupt twice (see docs/kvm.md): the second comes at the first instruction of the first one's handler, which no kernel survives
+/// where that was entered from user mode. No guest of ours resets itself that way, so a run in which one did says nothing. It is told, its console is kept, and
+/// one of three runs must go without. On a processor that is not emulated, a shutdown is a failure at once.
 pub(crate) fn again<T>(mut attempt: impl FnMut() -> Result<(T, Run)>) -> Result<(T, Run)> {
     let mut tries = 1;
     loop {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::manifest;
 use super::script::Script;
@@ -27,7 +27,7 @@ const BEGIN: &str = "crossvm-l1: begin";
 const END: &str = "crossvm-l1: end status=";
 /// Memory for the machine's own kernel and programs, beside what the VMs and their files take.
 const OWN_MEMORY: u64 = 512 << 20;
-/// The emulated machine has so many CPUs, as far as this one does and VMs use them.
+/// The emulated machine has so many CPUs for guests, as far as this one does and VMs use them.
 const CPUS: [usize; 2] = [2, 8];
 /// How the reason starts where the machine has ended by itself.
 pub(super) const COLLAPSED: &str = "the emulated machine ended before kvm-vmm did";
@@ -53,7 +53,9 @@ pub(super) struct Machine<'a> {
 
 /// How an architecture is emulated.
 struct Emulator {
-    tool: Tool,
+    tools: &'static [Tool],
+    /// What starts it.
+    command: &'static [&'static str],
     /// The machine, its CPUs and what more it takes.
     flags: Vec<String>,
     /// What connects the second serial port with the chardev `own`.
@@ -62,36 +64,46 @@ struct Emulator {
     ports: [&'static str; 2],
     /// What the guests' kernels are told besides, in front of the rest.
     guests: &'static str,
+    /// So many CPUs, the first ones, are the kernel's: no guest runs on them.
+    apart: usize,
 }
 
 /// Parameters of the kernel, beside its console. A CPU that is emulated may be away for longer than a watchdog likes, or than the time in which a PC's kernel
-/// expects ten ticks of its timer, to panic where they do not come. With huge pages under a guest's RAM, guests on QEMU 7.2's SVM were seen to shut down, or to
-/// wait for a lock for ever; in three runs without them they were not. Why is not known.
-const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog no_timer_check transparent_hugepage=never";
+/// expects ten ticks of its timer, to panic where they do not come.
+const PARAMETERS: &str = "panic=-1 mitigations=off nowatchdog no_timer_check";
 
 impl Emulator {
     fn of(architecture: Architecture, interrupts: Interrupts) -> Self {
         let flags = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect();
         match architecture {
             Architecture::Amd64 => Self {
-                tool: host::QEMU_X86,
+                // QEMU's SVM gives a guest an interrupt twice, the second time whatever its flags say, where the thread of the devices wakes a CPU's and
+                // comes to say so only when that is in the guest already. With this policy, who is woken takes the host's CPU from nobody.
+                tools: &[host::CHRT, host::QEMU_X86],
+                command: &[host::CHRT.program, "--batch", "0", host::QEMU_X86.program],
                 // This processor has SVM. It does not intercept XSETBV, so L1's KVM would not see which states a guest saves with XSAVE, and
                 // the guest's kernel would warn of sizes that do not add up.
                 flags: flags(&["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"]),
                 second_port: &["-serial", "chardev:own"],
                 ports: ["ttyS0", "ttyS1"],
                 guests: "",
+                // QEMU (7.2 to 10.0 at least) has IGNNE# of all CPUs in the first one's flags: each FXRSTOR or FLDENV of any CPU changes
+                // them, without a lock. Where the first is in VMRUN at that moment, the flag that the guest's addresses are nested gets
+                // lost now and then, and the guest runs in the machine's own memory.
+                apart: 1,
             },
             Architecture::Arm64 => {
                 let machine = format!("virt,virtualization=on,gic-version={}", interrupts.gic().unwrap_or_default());
                 Self {
-                    tool: host::MACHINE,
+                    tools: &[host::MACHINE],
+                    command: &[host::MACHINE.program],
                     flags: flags(&["-M", &machine, "-accel", "tcg,thread=multi", "-cpu", DEFAULT_CPU]),
                     // The board has one port of its own.
                     second_port: &["-device", "pci-serial,chardev=own"],
                     ports: ["ttyAMA0", "ttyS0"],
                     // Each character on the console is an exit, and most are the kernel's while it boots. What it complains of is shown all the same.
                     guests: "quiet nowatchdog ",
+                    apart: 0,
                 }
             }
         }
@@ -102,7 +114,7 @@ impl Machine<'_> {
     /// Writes the machine's files; returns the command that starts it, and where its kernel's console will be.
     pub(super) fn build(&self) -> Result<(Command, PathBuf)> {
         let emulator = Emulator::of(self.architecture, self.interrupts);
-        host::install_missing(&[emulator.tool])?;
+        host::install_missing(emulator.tools)?;
         let disk = self.log.with_extension("l1.cpio");
         let own = self.log.with_extension("l1.log");
         // What an earlier run has said is not this one's.
@@ -110,9 +122,11 @@ impl Machine<'_> {
         let bytes = self.disk(&emulator)?;
         fs::write(&disk, &bytes).with_context(|| format!("cannot write {}", disk.display()))?;
 
-        let mut command = Command::new(emulator.tool.program);
+        let [program, words @ ..] = emulator.command else { bail!("nothing starts the emulated machine") };
+        let mut command = Command::new(program);
+        command.args(words);
         command.args(&emulator.flags);
-        command.args(["-smp", &self.cpus().to_string(), "-m", &self.memory_mib(bytes.len())?.to_string()]);
+        command.args(["-smp", &(emulator.apart + self.cpus()).to_string(), "-m", &self.memory_mib(bytes.len())?.to_string()]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot"]);
         match self.input {
             Input::Nothing => command.args(["-monitor", "none", "-serial", "stdio"]),
@@ -147,6 +161,9 @@ impl Machine<'_> {
             ("arguments", self.arguments.join(" ")),
         ] {
             archive.file(&format!("vmm/{name}"), format!("{text}\n").as_bytes());
+        }
+        if emulator.apart > 0 {
+            archive.file("vmm/cpus", format!("{}-{}\n", emulator.apart, emulator.apart + self.cpus() - 1).as_bytes());
         }
         if let Some(script) = self.script {
             archive.file("vmm/script", script.text().as_bytes());
