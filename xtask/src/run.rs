@@ -163,7 +163,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
     match ended {
         Ended::PoweredOff | Ended::Stopped => {}
         Ended::Interrupted => output::note("\nended by the user"),
-        Ended::TimedOut(after) => bail!("ended after {}, as --timeout says; the console is in {}", seconds(after), log.display()),
+        Ended::TimedOut(after) | Ended::Mute(after) => {
+            bail!("ended after {}, as --timeout says; the console is in {}", seconds(after), log.display())
+        }
         Ended::Failed(why) => bail!("{why}"),
     }
     output::note(format!("The console is in {}", log.display()));

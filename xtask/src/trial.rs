@@ -19,6 +19,7 @@ use crate::launch::kvm::{self, Place};
 use crate::launch::{Ended, Hypervisor, Input, Interrupts, Job, Order, Output, Patience, Verdict};
 use crate::modules::{self, Warnings};
 use crate::output;
+use crate::progress::seconds;
 use crate::setup::Ready;
 use crate::system::System;
 use crate::workspace::Workspace;
@@ -122,8 +123,11 @@ pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result
 /// How often a run is tried at most that an emulated processor has spoilt.
 const TRIES: u32 = 3;
 
-/// Makes a run, and makes it again where an emulated machine has ended under it, which no program in a sound one can do, or where an emulated processor
-/// with SVM has ended a guest in the middle of nothing.
+/// In an emulated PC, the first line of a guest comes within seconds; no other step of the emulation was seen to stand still.
+const FIRST_WORD: Duration = Duration::from_secs(180);
+
+/// Makes a run, and makes it again where an emulated machine has ended under it, which no program in a sound one can do, or has not got as far as a guest's
+/// first word, or where an emulated processor with SVM has ended a guest in the middle of nothing.
 ///
 /// QEMU's SVM can inject an interrupt twice (see docs/kvm.md): the second comes at the first instruction of the first one's handler, which no kernel survives
 /// where that was entered from user mode. No guest of ours resets itself that way, so a run in which one did says nothing. It is told, its console is kept, and
@@ -132,10 +136,11 @@ pub(crate) fn again<T>(mut attempt: impl FnMut() -> Result<(T, Run)>) -> Result<
     let mut tries = 1;
     loop {
         let (outcome, run) = attempt()?;
-        let spoilt = match (kvm::has_collapsed(&run.ended), run.shutdown) {
-            (true, _) => "the emulated machine itself has ended",
-            (false, true) => "the emulated processor has given a guest three faults at once, as it does now and then",
-            (false, false) => return Ok((outcome, run)),
+        let spoilt = match run.ended {
+            _ if kvm::has_collapsed(&run.ended) => "the emulated machine itself has ended".to_owned(),
+            Ended::Mute(after) => format!("no guest has said a word in {} of the emulated machine", seconds(after)),
+            _ if run.shutdown => "the emulated processor has given a guest three faults at once".to_owned(),
+            _ => return Ok((outcome, run)),
         };
         if tries == TRIES {
             return Ok((outcome, run));
@@ -183,7 +188,11 @@ pub(crate) fn watch(workspace: &Workspace, ready: &Ready, trial: &Trial, mut eac
         shutdown |= emulated && is_shutdown(&line);
         if shutdown { Verdict::StopIn(REST) } else { verdict }
     };
-    let patience = Patience::Limit(trial.timeout);
+    let patience = if emulated {
+        Patience::FirstWord { word: FIRST_WORD.min(trial.timeout), limit: trial.timeout }
+    } else {
+        Patience::Limit(trial.timeout)
+    };
     let ended = if trial.show == Show::Progress {
         progress::step(&trial.what, |_| job.run(patience, &mut watch))?
     } else {
@@ -247,6 +256,7 @@ mod tests {
             made
         };
         assert_eq!(tries(Ended::Failed("the emulated machine ended before kvm-vmm did: crossvm-l1: begin".to_owned())), TRIES);
+        assert_eq!(tries(Ended::Mute(FIRST_WORD)), TRIES);
         for other in [Ended::PoweredOff, Ended::Failed("kvm-vmm ended with status 1: x".to_owned()), Ended::TimedOut(Duration::ZERO)] {
             assert_eq!(tries(other), 1);
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::console::{Line, Splitter};
+use super::console::{Line, Source, Splitter};
 use crate::{interrupt, process};
 
 /// How often a wait looks whether the user has interrupted us.
@@ -33,6 +33,13 @@ pub(crate) enum Patience {
     Endless,
     /// At most this long.
     Limit(Duration),
+    /// At most `limit`, and at most `word` until a guest has said its first.
+    FirstWord {
+        /// From the start to the first line of a guest.
+        word: Duration,
+        /// From the start to the end.
+        limit: Duration,
+    },
 }
 
 /// How a machine came to its end.
@@ -44,6 +51,8 @@ pub(crate) enum Ended {
     Failed(String),
     /// It ran out of time.
     TimedOut(Duration),
+    /// No guest has said anything for so long: see [`Patience::FirstWord`].
+    Mute(Duration),
     /// The user wanted no more.
     Interrupted,
     /// The caller wanted no more.
@@ -76,15 +85,21 @@ pub(crate) fn run(
     let mut verdict = Verdict::GoOn;
     let mut deadline = match patience {
         Patience::Endless => None,
-        Patience::Limit(limit) => started.checked_add(limit),
+        Patience::Limit(limit) | Patience::FirstWord { limit, .. } => started.checked_add(limit),
+    };
+    // Until when a guest must have said something, while none has.
+    let mut word = match patience {
+        Patience::Endless | Patience::Limit(_) => None,
+        Patience::FirstWord { word, .. } => started.checked_add(word),
     };
     let mut stopping = false;
     loop {
-        let piece = match next(&receiver, deadline) {
+        let piece = match next(&receiver, word.into_iter().chain(deadline).min()) {
             Next::Piece(piece) => piece,
             Next::Closed => break,
             Next::Interrupted => return Ok(Ended::Interrupted),
             Next::TooLate if stopping => return Ok(Ended::Stopped),
+            Next::TooLate if word.is_some_and(|word| Instant::now() >= word) => return Ok(Ended::Mute(started.elapsed())),
             Next::TooLate => return Ok(Ended::TimedOut(started.elapsed())),
         };
         match piece {
@@ -95,7 +110,13 @@ pub(crate) fn run(
                     let mut terminal = std::io::stdout().lock();
                     terminal.write_all(&bytes).and_then(|()| terminal.flush()).context("cannot write to the terminal")?;
                 }
-                splitter.feed(&bytes, |line| verdict = each(Line::parse(started.elapsed(), line)).or(verdict));
+                splitter.feed(&bytes, |line| {
+                    let line = Line::parse(started.elapsed(), line);
+                    if matches!(line.source, Source::Vm(_)) {
+                        word = None;
+                    }
+                    verdict = each(line).or(verdict);
+                });
             }
         }
         if let (Verdict::StopIn(rest), false) = (verdict, stopping) {
@@ -188,5 +209,27 @@ impl Drop for Guard {
         // Nothing is left to do for a child that cannot even be killed.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, patience: Patience) -> Ended {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run(command, Stdio::null(), Output::Lines, &folder.path().join("log"), patience, |_| Verdict::GoOn).unwrap()
+    }
+
+    #[test]
+    fn guests_that_say_nothing_are_not_waited_for_to_the_end() {
+        let (word, limit) = (Duration::from_secs(5), Duration::from_secs(600));
+        let patience = Patience::FirstWord { word, limit };
+        assert!(matches!(shell("echo '[vmm] record=start'; sleep 600", patience), Ended::Mute(after) if after >= word));
+        assert_eq!(shell("echo '[vm0] a word'; sleep 6", patience), Ended::PoweredOff);
+        let patience = Patience::FirstWord { word: limit, limit: word };
+        assert!(matches!(shell("echo '[vm0] a word'; sleep 600", patience), Ended::TimedOut(after) if after >= word));
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn test(workspace: &Workspace, ready: &Ready, trial: Trial) -> Result
     let why = match ended {
         Ended::PoweredOff => transcript.verdict(checks),
         Ended::Interrupted | Ended::Stopped => Err("interrupted".to_owned()),
-        Ended::TimedOut(after) => Err(format!("not done after {}", seconds(after))),
+        Ended::TimedOut(after) | Ended::Mute(after) => Err(format!("not done after {}", seconds(after))),
         Ended::Failed(why) => Err(why),
     };
     match why {

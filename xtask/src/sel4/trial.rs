@@ -198,7 +198,7 @@ fn finished(end: Option<&Fields>, lines: &[Line], ended: &Ended) -> Finding {
         return Err(panic.text.clone());
     }
     match (ended, end.and_then(|end| end.get("reason"))) {
-        (Ended::TimedOut(after), _) => Err(format!("still running after {}", seconds(*after))),
+        (Ended::TimedOut(after) | Ended::Mute(after), _) => Err(format!("still running after {}", seconds(*after))),
         (Ended::Failed(why), _) => Err(why.clone()),
         (_, Some("done")) => Ok("came to its end".to_owned()),
         (_, Some(reason)) => Err(format!("ended early: {reason}")),

@@ -43,6 +43,7 @@ pub(crate) fn ended(run: &Run) -> Result<(), String> {
     match &run.ended {
         Ended::PoweredOff => Ok(()),
         Ended::Failed(why) => Err(why.clone()),
+        Ended::Mute(after) => Err(format!("no guest has said anything in {}", seconds(*after))),
         Ended::TimedOut(after) => Err(format!("the machine was still running after {}", seconds(*after))),
         Ended::Interrupted => Err("interrupted by the user".to_owned()),
         Ended::Stopped => Err("the machine was still running after a failure and was stopped".to_owned()),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use crossvm_core::{Bdf, ConfigEffect, GuestAccess, GuestAddr, GuestRange, InterruptController, Level, Width};
+use crossvm_core::{GuestAccess, GuestAddr, GuestRange, InterruptController, Level, Width};
 use crossvm_kvm::Vgic;
 use kvm_bindings::{KVM_CAP_ARM_NISV_TO_USER, kvm_enable_cap};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -20,7 +20,7 @@ use super::map;
 use crate::cli::Irqchip;
 use crate::exits::ExitKind;
 use crate::sys;
-use crate::vm::{Bus, End};
+use crate::vm::{Bus, Served, function_at};
 
 /// Most typed characters that wait for a guest that does not read.
 const TYPED: usize = 4096;
@@ -35,31 +35,6 @@ pub(crate) struct Board {
     level: Level,
     typed: VecDeque<u8>,
     written: Vec<u8>,
-}
-
-/// What an access was for, and what is to be done about it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Served {
-    /// For the counters.
-    pub(crate) kind: ExitKind,
-    /// What a load gives; for a store, nothing.
-    pub(crate) value: u64,
-    /// The function whose configuration space it was.
-    pub(crate) function: Option<Bdf>,
-    /// What a write to configuration space has changed.
-    pub(crate) effect: Option<ConfigEffect>,
-    /// The VM ends.
-    pub(crate) end: Option<End>,
-}
-
-impl Served {
-    const fn value(kind: ExitKind, value: u64) -> Self {
-        Self { kind, value, function: None, effect: None, end: None }
-    }
-
-    const fn nothing(kind: ExitKind) -> Self {
-        Self::value(kind, u64::MAX)
-    }
 }
 
 impl Board {
@@ -121,10 +96,6 @@ impl Board {
         }
         if interrupts.store(at, width, value) { Served::nothing(ExitKind::MessageFrame) } else { Served::nothing(ExitKind::OtherMmio) }
     }
-}
-
-fn function_at(at: GuestAddr, width: Width) -> Option<Bdf> {
-    Some(map::ECAM.decode(at, width)?.0)
 }
 
 fn uart_offset(at: GuestAddr) -> Option<u64> {

@@ -17,6 +17,7 @@ mod events;
 mod power;
 mod report;
 mod serve;
+mod served;
 mod vcpu;
 mod watch;
 
@@ -42,6 +43,7 @@ pub(crate) use compose::{Plan, Settings, compose};
 pub(crate) use events::Threads;
 use power::Power;
 pub(crate) use power::{End, ResetCause, StopReason};
+pub(crate) use served::{Served, function_at};
 use watch::Watch;
 
 /// The guest's PCI bus.

@@ -4,8 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crossvm_core::{BarStatus, ConfigEffect, ConnectionId, GuestAccess, GuestAddr, GuestRange, Outcome, ServeError, Status, Width};
 
-use super::{Machine, Port, State};
-use crate::arch::board::Served;
+use super::{Machine, Port, Served, State};
 use crate::exits::ExitKind;
 
 impl Machine {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use crossvm_core::{Bdf, ConfigAccess, ConfigEffect, GuestAddr, GuestRange, Irq, PciSpace, Width};
+use crossvm_core::{Bdf, ConfigAccess, GuestAddr, GuestRange, Irq, PciSpace, Width};
 use crossvm_pci::ConfigPorts;
 use crossvm_x86::{PciLine, PciLines, Routing, acpi};
 use kvm_bindings::CpuId;
@@ -22,7 +22,7 @@ use super::{cpuid, map};
 use crate::cli::Irqchip;
 use crate::exits::ExitKind;
 use crate::sys;
-use crate::vm::{Bus, End, ResetCause, StopReason};
+use crate::vm::{Bus, End, ResetCause, Served, StopReason, function_at};
 
 /// The serial port's register that says why it interrupts; reading it ends that.
 const INTERRUPT_IDENTIFICATION: u8 = 2;
@@ -54,31 +54,6 @@ pub(crate) struct Board {
 impl std::fmt::Debug for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Board").field("power", &self.power).field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-/// What an access was for, and what is to be done about it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Served {
-    /// For the counters.
-    pub(crate) kind: ExitKind,
-    /// What a load gives; for a store, nothing.
-    pub(crate) value: u64,
-    /// The function whose configuration space it was.
-    pub(crate) function: Option<Bdf>,
-    /// What a write to configuration space has changed.
-    pub(crate) effect: Option<ConfigEffect>,
-    /// The VM ends.
-    pub(crate) end: Option<End>,
-}
-
-impl Served {
-    const fn value(kind: ExitKind, value: u64) -> Self {
-        Self { kind, value, function: None, effect: None, end: None }
-    }
-
-    const fn nothing(kind: ExitKind) -> Self {
-        Self::value(kind, u64::MAX)
     }
 }
 
@@ -207,10 +182,6 @@ impl Board {
         }
         if interrupts.store(at, width, value) { Served::nothing(ExitKind::Ioapic) } else { Served::nothing(ExitKind::OtherMmio) }
     }
-}
-
-fn function_at(at: GuestAddr, width: Width) -> Option<Bdf> {
-    Some(map::ECAM.decode(at, width)?.0)
 }
 
 fn serial_register(port: u16) -> Option<u8> {
