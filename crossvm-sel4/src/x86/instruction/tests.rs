@@ -2,7 +2,9 @@
 
 use std::vec::Vec;
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction as Judge, InstructionInfoFactory, Mnemonic, OpKind, Register as JudgeRegister};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, EncodingKind, Instruction as Judge, InstructionInfoFactory, Mnemonic, OpKind, Register as JudgeRegister,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -65,8 +67,10 @@ proptest! {
     #[test]
     fn what_touches_memory_has_the_judges_length_and_every_move_its_operation(bytes in bytes()) {
         let judge = judge(&bytes);
-        // What is no instruction, or touches no memory, never comes here.
-        if judge.code() == Code::INVALID || InstructionInfoFactory::new().info(&judge).used_memory().is_empty() {
+        // What is no instruction, or touches no memory, never comes here. XOP is AMD's alone, and these guests run on VT-x.
+        if judge.code() == Code::INVALID
+            || judge.encoding() == EncodingKind::XOP
+            || InstructionInfoFactory::new().info(&judge).used_memory().is_empty() {
             return Ok(());
         }
         let ours = Instruction::decode(&bytes);
