@@ -123,14 +123,14 @@ pub(crate) fn run(workspace: &Workspace, ready: &Ready, trial: &Trial) -> Result
 /// How often a run is tried at most that an emulated processor has spoilt.
 const TRIES: u32 = 3;
 
-/// In an emulated PC, the first line of a guest comes within seconds; no other step of the emulation was seen to stand still.
+/// In an emulated PC on an idle machine, a guest's first line comes well within a minute of the start.
 const FIRST_WORD: Duration = Duration::from_secs(180);
 
 /// Makes a run, and makes it again where an emulated machine has ended under it, which no program in a sound one can do, or has not got as far as a guest's
 /// first word, or where an emulated processor with SVM has ended a guest in the middle of nothing.
 ///
-/// QEMU's SVM can inject an interrupt twice (see docs/kvm.md): the second comes at the first instruction of the first one's handler, which no kernel survives
-/// where that was entered from user mode. No guest of ours resets itself that way, so a run in which one did says nothing. It is told, its console is kept, and
+/// QEMU's SVM can inject an interrupt twice (see docs/kvm.md): the second may come at the first instruction of the first one's handler, where a kernel that was
+/// entered from user mode is not ready for it. No guest of ours resets itself that way, so a run in which one did says nothing. It is told, its console is kept, and
 /// one of three runs must go without. On a processor that is not emulated, a shutdown is a failure at once.
 pub(crate) fn again<T>(mut attempt: impl FnMut() -> Result<(T, Run)>) -> Result<(T, Run)> {
     let mut tries = 1;

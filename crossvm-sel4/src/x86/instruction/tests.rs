@@ -70,7 +70,8 @@ proptest! {
         // What is no instruction, or touches no memory, never comes here. XOP is AMD's alone, and these guests run on VT-x.
         if judge.code() == Code::INVALID
             || judge.encoding() == EncodingKind::XOP
-            || InstructionInfoFactory::new().info(&judge).used_memory().is_empty() {
+            || InstructionInfoFactory::new().info(&judge).used_memory().is_empty()
+        {
             return Ok(());
         }
         let ours = Instruction::decode(&bytes);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::manifest;
 use super::script::Script;
@@ -54,8 +54,8 @@ pub(super) struct Machine<'a> {
 /// How an architecture is emulated.
 struct Emulator {
     tools: &'static [Tool],
-    /// What starts it.
-    command: &'static [&'static str],
+    /// What starts it: a program, and its first arguments.
+    command: (&'static str, &'static [&'static str]),
     /// The machine, its CPUs and what more it takes.
     flags: Vec<String>,
     /// What connects the second serial port with the chardev `own`.
@@ -80,7 +80,7 @@ impl Emulator {
                 // QEMU's SVM gives a guest an interrupt twice, the second time whatever its flags say, where the thread of the devices wakes a CPU's and
                 // comes to say so only when that is in the guest already. With this policy, who is woken takes the host's CPU from nobody.
                 tools: &[host::CHRT, host::QEMU_X86],
-                command: &[host::CHRT.program, "--batch", "0", host::QEMU_X86.program],
+                command: (host::CHRT.program, &["--batch", "0", host::QEMU_X86.program]),
                 // This processor has SVM. It does not intercept XSETBV, so L1's KVM would not see which states a guest saves with XSAVE, and
                 // the guest's kernel would warn of sizes that do not add up.
                 flags: flags(&["-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,xsave=off"]),
@@ -96,7 +96,7 @@ impl Emulator {
                 let machine = format!("virt,virtualization=on,gic-version={}", interrupts.gic().unwrap_or_default());
                 Self {
                     tools: &[host::MACHINE],
-                    command: &[host::MACHINE.program],
+                    command: (host::MACHINE.program, &[]),
                     flags: flags(&["-M", &machine, "-accel", "tcg,thread=multi", "-cpu", DEFAULT_CPU]),
                     // The board has one port of its own.
                     second_port: &["-device", "pci-serial,chardev=own"],
@@ -122,9 +122,9 @@ impl Machine<'_> {
         let bytes = self.disk(&emulator)?;
         fs::write(&disk, &bytes).with_context(|| format!("cannot write {}", disk.display()))?;
 
-        let [program, words @ ..] = emulator.command else { bail!("nothing starts the emulated machine") };
+        let (program, first) = emulator.command;
         let mut command = Command::new(program);
-        command.args(words);
+        command.args(first);
         command.args(&emulator.flags);
         command.args(["-smp", &(emulator.apart + self.cpus()).to_string(), "-m", &self.memory_mib(bytes.len())?.to_string()]);
         command.args(["-display", "none", "-nodefaults", "-no-reboot"]);
