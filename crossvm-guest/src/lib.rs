@@ -85,6 +85,7 @@ mod format;
 mod index;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod linux;
+mod memory;
 mod raw;
 mod registers;
 mod rights;
@@ -92,13 +93,16 @@ pub mod spec;
 mod words;
 
 pub use count::{EventCount, Profile};
+pub use crossvm_channel as channel;
 pub use fault::Fault;
 pub use index::DataportIndex;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use linux::{
-    Bar, Bars, Bound, Caching, Connection, Dataport, DataportInfo, Endpoint, EndpointWaiter, Error, EventPage, Function, Interrupt, Node,
-    NodeWaiter, Patience, PciAddress, Scope, System, Taken, Uio, Waiter, wait,
+    Bar, Bars, Bell, Bound, Caching, ChannelError, Connection, Dataport, DataportInfo, Endpoint, EndpointWaiter, Error, EventPage,
+    EventSleep, Function, GuestChannel, Interrupt, MappedDataport, Node, NodeWaiter, Patience, PciAddress, Scope, System, Taken, Uio,
+    Waiter, wait,
 };
+pub use memory::Ordered;
 pub use registers::{DataportRecord, EventRegisters};
 pub use rights::Rights;
 pub use words::{Word, Words};

@@ -85,6 +85,11 @@ impl Dataport {
         self.caching
     }
 
+    /// The map.
+    pub(crate) const fn map(&self) -> &Map {
+        &self.map
+    }
+
     /// Reads `buffer.len()` bytes from `offset` on.
     ///
     /// # Errors

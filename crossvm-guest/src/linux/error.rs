@@ -57,6 +57,11 @@ pub enum Error {
         /// What this end has.
         granted: Rights,
     },
+    /// The dataport is too small for a message channel.
+    TooSmall {
+        /// Size of the dataport in bytes.
+        size: usize,
+    },
     /// The function has no `/dev/uio` device, so nobody can wait for its events.
     NotBound {
         /// The function.
@@ -173,6 +178,9 @@ impl fmt::Display for Error {
             }
             Self::NoRight { needed, granted } => {
                 write!(f, "this needs the right {needed} on the dataport, and this end has {granted}: the VM monitor decides it")
+            }
+            Self::TooSmall { size } => {
+                write!(f, "the dataport has {size} bytes, and a message channel takes {}", crossvm_channel::spec::MIN_SIZE)
             }
             Self::NotBound { address, driver: None } => {
                 write!(f, "{address} has no driver, so its events cannot be waited for: run `crossvm bind` as root")

@@ -3,6 +3,7 @@
 mod address;
 mod bar;
 mod bind;
+mod channel;
 mod connection;
 mod dataport;
 mod endpoint;
@@ -16,6 +17,7 @@ pub mod wait;
 pub use address::PciAddress;
 pub use bar::{Bar, Bars};
 pub use bind::{Bound, Scope};
+pub use channel::{Bell, ChannelError, EventSleep, GuestChannel, MappedDataport};
 pub use connection::{Connection, Waiter};
 pub use dataport::{Caching, Dataport, DataportInfo};
 pub use endpoint::{Endpoint, EndpointWaiter};

@@ -39,6 +39,21 @@ pub(crate) fn load_barrier() {
     }
 }
 
+/// All loads and stores of memory before it are done, for whoever else uses that memory, before any after it, cached or not. It does not wait for
+/// device registers.
+///
+/// Stands between the messages of a channel and the words that tell of them.
+#[inline]
+pub(crate) fn memory_barrier() {
+    // SAFETY: barriers touch no memory of the program.
+    #[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
+    unsafe {
+        core::arch::asm!("dmb sy", options(nostack, preserves_flags));
+    };
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "arm")))]
+    full_barrier();
+}
+
 #[cfg(not(any(
     target_arch = "aarch64",
     target_arch = "arm",

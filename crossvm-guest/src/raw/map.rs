@@ -59,6 +59,13 @@ impl Map {
         Ok(Self { pages, mapped, start, len })
     }
 
+    /// The map as memory for a channel, where the processor caches it as usual.
+    pub(crate) const fn shared(&self) -> crossvm_channel::Shared<'_> {
+        // SAFETY: the mapping lives as long as `self`, which the result borrows; `start` is aligned for any `Word`; no reference into it is made. A
+        // map with fewer rights than both would end this process at an access, and touch no memory: `Dataport` gives it to nobody.
+        unsafe { crossvm_channel::Shared::new(self.start, self.len) }
+    }
+
     /// Address of the word at `offset`, or `None` where not all of it lies in the map or it is not aligned.
     fn word<W: Word>(&self, offset: usize) -> Option<NonNull<W>> {
         let end = offset.checked_add(size_of::<W>())?;

@@ -15,7 +15,7 @@ mod pointer;
 mod ports;
 
 pub(crate) use access::Plain;
-pub(crate) use barrier::{full_barrier, load_barrier};
+pub(crate) use barrier::{full_barrier, load_barrier, memory_barrier};
 #[cfg(feature = "bare")]
 pub use config::Ecam;
 #[cfg(feature = "bare")]

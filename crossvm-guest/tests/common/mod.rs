@@ -1,6 +1,8 @@
 //! A copy of what Linux shows of PCI functions, made of plain files in a temporary folder.
 #![allow(dead_code, reason = "each test uses its part of it")]
 
+pub(crate) mod wire;
+
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
