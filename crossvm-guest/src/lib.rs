@@ -99,8 +99,8 @@ pub use index::DataportIndex;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use linux::{
     Bar, Bars, Bell, Bound, Caching, ChannelError, Connection, Dataport, DataportInfo, Endpoint, EndpointWaiter, Error, EventPage,
-    EventSleep, Function, GuestChannel, Interrupt, MappedDataport, Node, NodeWaiter, Patience, PciAddress, Scope, System, Taken, Uio,
-    Waiter, wait,
+    EventSleep, Function, GuestChannel, Interrupt, Interrupts, Irq, MappedDataport, Node, NodeWaiter, Observation, Patience, PciAddress,
+    Scope, System, Taken, Uio, Waiter, wait,
 };
 pub use memory::Ordered;
 pub use registers::{DataportRecord, EventRegisters};

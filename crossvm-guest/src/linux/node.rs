@@ -72,10 +72,7 @@ impl Node {
         if count > MAX_DATAPORTS {
             return Err(attributes.odd("dataports"));
         }
-        let name = attributes.text("name")?;
-        if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return Err(Error::OddDevice { address, fault: Fault::Name });
-        }
+        let name = attributes.name()?;
         let dataports = DataportIndex::all().take(count).map(|index| attributes.dataport(function, index));
         Ok(Self {
             name,
@@ -292,9 +289,9 @@ fn saturated(count: u64) -> EventCount {
 
 /// The driver's files in sysfs.
 #[derive(Debug, Clone, Copy)]
-struct Attributes<'a> {
-    folder: &'a Path,
-    address: PciAddress,
+pub(crate) struct Attributes<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) address: PciAddress,
 }
 
 impl Attributes<'_> {
@@ -304,7 +301,16 @@ impl Attributes<'_> {
         Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
 
-    fn number<N: std::str::FromStr>(&self, file: &str) -> Result<N, Error> {
+    /// The connection's name: printable ASCII.
+    pub(crate) fn name(&self) -> Result<String, Error> {
+        let name = self.text("name")?;
+        match name.is_empty() || !name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            true => Err(Error::OddDevice { address: self.address, fault: Fault::Name }),
+            false => Ok(name),
+        }
+    }
+
+    pub(crate) fn number<N: std::str::FromStr>(&self, file: &str) -> Result<N, Error> {
         self.text(file)?.parse().map_err(|_| self.odd(file))
     }
 

@@ -10,6 +10,7 @@ use crate::linux::bar::Bars;
 use crate::linux::connection::Connection;
 use crate::linux::endpoint::Endpoint;
 use crate::linux::error::Error;
+use crate::linux::observation::Observation;
 use crate::spec;
 
 /// Where the kernel shows its devices: `/sys` and `/dev`, or a copy of them elsewhere.
@@ -96,6 +97,11 @@ impl System {
         Self { sysfs: sysfs.into(), devices: devices.into() }
     }
 
+    /// Where sysfs is.
+    pub(crate) fn sysfs(&self) -> &Path {
+        &self.sysfs
+    }
+
     /// The folder of the driver `name`, which exists while it is loaded.
     pub(crate) fn driver(&self, name: &str) -> PathBuf {
         self.sysfs.join("bus/pci/drivers").join(name)
@@ -155,6 +161,15 @@ impl System {
     /// [`Error::NoConnections`], [`Error::NoSuchConnection`], [`Error::AmbiguousName`], or what [`Endpoint::open`] reports.
     pub fn endpoint(&self, name: &str) -> Result<Endpoint, Error> {
         self.search(name, Endpoint::open, Endpoint::name)
+    }
+
+    /// Finds the connection called `name` without opening more than [`Function::observe`] must. A PCI address will do as a name, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoConnections`], [`Error::NoSuchConnection`], [`Error::AmbiguousName`], or what [`Function::observe`] reports.
+    pub fn observe(&self, name: &str) -> Result<(Function, Observation), Error> {
+        self.search(name, |function| Ok((function.clone(), function.observe()?)), |(_, observation)| &observation.name)
     }
 
     fn search<T>(&self, name: &str, open: impl Fn(&Function) -> Result<T, Error>, name_of: impl Fn(&T) -> &str) -> Result<T, Error> {
