@@ -2,46 +2,17 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "common/command.rs"]
+mod runner;
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use common::{Registers, Stand, Tree};
 use crossvm_guest::spec;
-
-fn command(tree: &Tree, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_crossvm"));
-    command.arg("--sysfs").arg(tree.path().join("sys")).arg("--devices").arg(tree.path().join("dev")).args(arguments);
-    command.stdin(Stdio::null());
-    command
-}
-
-fn run(tree: &Tree, arguments: &[&str]) -> Output {
-    command(tree, arguments).output().unwrap()
-}
-
-/// Standard output of a command that must succeed.
-fn succeed(tree: &Tree, arguments: &[&str]) -> String {
-    let output = run(tree, arguments);
-    assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Standard error of a command that must end with `status`.
-fn fail(tree: &Tree, arguments: &[&str], status: i32) -> String {
-    let output = run(tree, arguments);
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn two_connections() -> Tree {
-    let tree = Tree::new();
-    tree.connection("0000:00:01.0", "reverse", &[65536]);
-    tree.connection("0000:00:02.0", "ping", &[4096, 8192]);
-    tree
-}
+use runner::{command, fail, run, succeed, two_connections};
 
 #[test]
 fn list_shows_all_connections_and_what_is_wrong_with_them() {
@@ -89,6 +60,7 @@ fn wait_takes_what_is_there_and_prints_how_many() {
     assert_eq!(device.peek_u32(spec::ACK), 4);
     assert_eq!(succeed(&tree, &["wait", "ping", "--count", "3", "--timeout", "5"]), "3\n");
     assert_eq!(device.peek_u32(spec::ACK), 3);
+    assert_eq!(succeed(&tree, &["wait", "ping", "--json"]), "{\"connection\":\"ping\",\"events\":4,\"timed_out\":false}\n");
 }
 
 #[test]
@@ -97,6 +69,8 @@ fn wait_times_out_with_a_status_of_its_own() {
     let output = run(&tree, &["wait", "ping", "--timeout", "0.05"]);
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b"0\n"[..]));
     assert!(String::from_utf8_lossy(&output.stderr).contains("0 of 1 events of 'ping'"));
+    let output = run(&tree, &["wait", "ping", "--timeout", "0.05", "--json"]);
+    assert_eq!((output.status.code(), output.stdout.ends_with(b"\"timed_out\":true}\n")), (Some(3), true), "{output:?}");
 }
 
 #[test]
@@ -161,6 +135,8 @@ fn bind_prints_what_is_bound_and_names_the_missing_module() {
     let tree = two_connections();
     let printed = succeed(&tree, &["bind"]);
     assert!(printed.starts_with("0000:00:01.0 ") && printed.lines().count() == 2, "{printed}");
+    let json: serde_json::Value = serde_json::from_str(&succeed(&tree, &["bind", "--json"])).unwrap();
+    assert_eq!((json[1]["address"].as_str(), json.as_array().unwrap().len()), (Some("0000:00:02.0"), 2));
     std::fs::remove_dir_all(tree.path().join("sys/bus/pci/drivers/uio_pci_generic")).unwrap();
     assert!(fail(&tree, &["bind"], 1).contains("modprobe uio_pci_generic"));
 }
@@ -176,7 +152,16 @@ fn without_the_right_it_says_to_be_root() {
     let copy = tree.path().join("crossvm");
     std::fs::copy(env!("CARGO_BIN_EXE_crossvm"), &copy).unwrap();
     let new_id = tree.path().join("sys/bus/pci/drivers/uio_pci_generic/new_id");
-    for (file, arguments) in [(device.folder.join("resource0"), ["emit", "ping"].as_slice()), (new_id, &["bind"])] {
+    let own = tree.device("0000:00:02.0", &[4096]);
+    let node = tree.node(&own, "own", &[], Stand::File).device;
+    // Each is what it fails at: those before it are open to all.
+    std::fs::set_permissions(device.folder.join("resource0"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    for (file, arguments) in [
+        (device.uio, ["wait", "ping"].as_slice()),
+        (new_id, &["bind"]),
+        (node, &["emit", "own"]),
+        (device.folder.join("resource0"), &["info", "ping"]),
+    ] {
         closed(&file);
         if !root {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
@@ -194,8 +179,20 @@ fn without_the_right_it_says_to_be_root() {
             }
         };
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && text.contains("run as root"), "{arguments:?}: {output:?}");
+        let which = format!("not permitted to use {}: run as root", file.display());
+        assert!(output.status.code() == Some(1) && text.contains(&which), "{arguments:?}: {output:?}");
     }
+}
+
+#[test]
+fn without_a_driver_nobody_waits_and_it_says_how_to_get_one() {
+    let tree = Tree::new();
+    tree.device("0000:00:01.0", &[4096]).registers(b"ping", Registers::Reference);
+    assert!(fail(&tree, &["wait", "ping"], 1).contains("0000:00:01.0 has no driver"));
+    let device = tree.device("0000:00:02.0", &[4096]);
+    device.registers(b"pong", Registers::Reference);
+    tree.bind(&device, "vfio-pci");
+    assert!(fail(&tree, &["wait", "pong"], 1).contains("held by driver 'vfio-pci', which gives no UIO device: run `crossvm bind --all`"));
 }
 
 #[test]

@@ -57,6 +57,17 @@ impl Tree {
         folder
     }
 
+    /// An interrupt as the kernel tells of it: its line at the controller, how often it came on each processor, who uses it.
+    pub(crate) fn irq(&self, number: u32, line: u32, counts: &str, users: &str) {
+        let folder = self.path().join("sys/kernel/irq").join(number.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        for (file, text) in
+            [("chip_name", "GICv2"), ("hwirq", &line.to_string()), ("type", "level"), ("per_cpu_count", counts), ("actions", users)]
+        {
+            fs::write(folder.join(file), format!("{text}\n")).unwrap();
+        }
+    }
+
     /// A function with our ids, BARs of these sizes (BAR 0 first), write-combining files for the dataports, and memory switched on.
     pub(crate) fn device(&self, address: &str, sizes: &[u64]) -> Device {
         let folder = self.path().join("sys/bus/pci/devices").join(address);

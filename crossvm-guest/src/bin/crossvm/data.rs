@@ -1,47 +1,55 @@
 //! `read` and `write`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _};
 
+use clap::Args;
 use crossvm_guest::{Dataport, System};
 
-use crate::failure::Failure;
-use crate::options::Place;
+use crate::failure::{Failure, Status};
+use crate::options::Run;
+use crate::output::print_bytes;
+use crate::values::{self, Place};
 
-/// How much to read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Extent {
-    /// Up to the end of the dataport.
-    Rest,
-    /// So many bytes.
-    Bytes(usize),
+/// Print what stands in a dataport.
+#[derive(Debug, Args)]
+pub(crate) struct Read {
+    #[command(flatten)]
+    place: Place,
+    /// How many bytes; to the end of the dataport without it.
+    #[arg(long, value_name = "N", value_parser = values::bytes)]
+    length: Option<usize>,
     /// Up to the first line feed, and with it.
-    Line,
+    #[arg(long, conflicts_with = "length")]
+    line: bool,
 }
 
-/// What to write behind the text.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum End {
-    /// Nothing.
-    AsIs,
-    /// A line feed.
-    LineFeed,
+/// Write to a dataport: all of it or nothing.
+#[derive(Debug, Args)]
+pub(crate) struct Write {
+    #[command(flatten)]
+    place: Place,
+    /// What to write; standard input without it.
+    text: Option<String>,
+    /// Add a line feed.
+    #[arg(long)]
+    line: bool,
 }
 
 /// How much is read at once in search of a line feed.
 const PIECE: usize = 256;
 
-/// Prints a part of a dataport as it is.
-pub(crate) fn read(system: &System, place: &Place, extent: Extent) -> Result<(), Failure> {
-    let dataport = system.endpoint(&place.name)?.dataport(place.dataport)?;
-    let (offset, size) = (place.offset, dataport.size());
-    let rest = size.checked_sub(offset).ok_or(crossvm_guest::Error::OutOfRange { offset, length: 0, size })?;
-    let bytes = match extent {
-        Extent::Rest => bytes(&dataport, offset, rest)?,
-        Extent::Bytes(length) => bytes(&dataport, offset, length)?,
-        Extent::Line => line(&dataport, offset, rest)?,
-    };
-    let mut output = io::stdout().lock();
-    output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| Failure::Stream("standard output", error))
+impl Run for Read {
+    /// Prints a part of a dataport as it is.
+    fn run(self, system: &System) -> Result<(), Failure> {
+        let Self { place, length, line: until_line_feed } = self;
+        let dataport = system.endpoint(&place.name)?.dataport(place.dataport)?;
+        let (offset, size) = (place.offset, dataport.size());
+        let rest = size.checked_sub(offset).ok_or(crossvm_guest::Error::OutOfRange { offset, length: 0, size })?;
+        print_bytes(&match until_line_feed {
+            true => line(&dataport, offset, rest)?,
+            false => bytes(&dataport, offset, length.unwrap_or(rest))?,
+        })
+    }
 }
 
 fn bytes(dataport: &Dataport, offset: usize, length: usize) -> Result<Vec<u8>, Failure> {
@@ -67,24 +75,29 @@ fn line(dataport: &Dataport, offset: usize, rest: usize) -> Result<Vec<u8>, Fail
             None => line.extend(piece),
         }
     }
-    Err(Failure::NoLine)
+    let what = "there is no line feed from the offset to the end of the dataport: leave out --line to see what is there";
+    Err(Failure::Other(Status::Failed, what.to_owned()))
 }
 
-/// Writes `text`, or standard input, to a dataport: all of it or nothing.
-pub(crate) fn write(system: &System, place: &Place, text: Option<String>, end: End) -> Result<(), Failure> {
-    let dataport = system.endpoint(&place.name)?.dataport(place.dataport)?;
-    let mut bytes = match text {
-        Some(text) => text.into_bytes(),
-        None => {
-            // One byte more than can fit is enough to see that it does not.
-            let most = u64::try_from(dataport.size()).unwrap_or(u64::MAX).saturating_add(1);
-            let mut bytes = Vec::new();
-            io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|error| Failure::Stream("standard input", error))?;
-            bytes
+impl Run for Write {
+    /// Writes the text, or standard input, to a dataport: all of it or nothing.
+    fn run(self, system: &System) -> Result<(), Failure> {
+        let Self { place, text, line } = self;
+        let dataport = system.endpoint(&place.name)?.dataport(place.dataport)?;
+        let mut bytes = match text {
+            Some(text) => text.into_bytes(),
+            None => {
+                // One byte more than can fit is enough to see that it does not.
+                let most = u64::try_from(dataport.size()).unwrap_or(u64::MAX).saturating_add(1);
+                let mut bytes = Vec::new();
+                let read = io::stdin().lock().take(most).read_to_end(&mut bytes);
+                read.map_err(|error| Failure::Stream("standard input".to_owned(), error))?;
+                bytes
+            }
+        };
+        if line {
+            bytes.push(b'\n');
         }
-    };
-    if let End::LineFeed = end {
-        bytes.push(b'\n');
+        Ok(dataport.write(place.offset, &bytes)?)
     }
-    Ok(dataport.write(place.offset, &bytes)?)
 }

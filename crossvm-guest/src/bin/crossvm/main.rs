@@ -1,46 +1,44 @@
 //! `crossvm`: the connections of this VM from the command line. A thin shell around the library.
+//!
+//! ```text
+//!  main ──▶ options ──▶ a verb, each in a file of its own ──▶ crossvm_guest
+//!             │           │ values    what options and arguments can be
+//!             │           │ output    standard output: text, tables, JSON
+//!             │           │ stop      Ctrl-C
+//!             └───────────┴ failure   why it failed, and the exit status
+//! ```
 
 mod bind;
+mod completions;
 mod data;
+mod describe;
 mod events;
 mod failure;
+mod info;
 mod list;
+mod man;
+mod monitor;
 mod options;
+mod output;
+mod stop;
+mod values;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use crossvm_guest::System;
 
-use crate::failure::Failure;
-use crate::options::{Options, Verb};
+use crate::options::Options;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(options) {
+    match Options::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads no further has all that was wanted: `crossvm list | head -1`.
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("crossvm: {failure}");
+            // Where nobody reads this either, the status says it.
+            let _ = writeln!(std::io::stderr(), "crossvm: {failure}");
             failure.exit_code()
         }
-    }
-}
-
-fn run(options: Options) -> Result<(), Failure> {
-    let system = System::at(options.sysfs, options.devices);
-    match options.verb {
-        Verb::List { json } => list::list(&system, if json { list::Format::Json } else { list::Format::Table }),
-        Verb::Emit { name, count } => events::emit(&system, &name, count),
-        Verb::Wait { name, timeout, count } => events::wait(&system, &name, timeout, count),
-        Verb::Read { place, length, line } => {
-            let extent = match (line, length) {
-                (true, _) => data::Extent::Line,
-                (false, Some(length)) => data::Extent::Bytes(length),
-                (false, None) => data::Extent::Rest,
-            };
-            data::read(&system, &place, extent)
-        }
-        Verb::Write { place, text, line } => data::write(&system, &place, text, if line { data::End::LineFeed } else { data::End::AsIs }),
-        Verb::Bind { all } => bind::bind(&system, if all { crossvm_guest::Scope::All } else { crossvm_guest::Scope::Free }),
     }
 }

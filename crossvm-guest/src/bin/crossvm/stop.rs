@@ -1,0 +1,43 @@
+//! Ctrl-C, for verbs that go on until then.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Status};
+
+/// Whether the command was told to end: Ctrl-C, SIGTERM, or the end of the terminal.
+#[derive(Debug)]
+pub(crate) struct Stop(Receiver<()>);
+
+impl Stop {
+    /// From now on these signals do not kill the command: it must ask. Only once in a process.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        // Room for one is enough: a second signal says nothing new.
+        let (sender, receiver) = sync_channel(1);
+        let handler = move || {
+            let _ = sender.try_send(());
+        };
+        match ctrlc::set_handler(handler) {
+            Ok(()) => Ok(Self(receiver)),
+            Err(error) => Err(Failure::Other(Status::Failed, format!("cannot handle Ctrl-C: {error}"))),
+        }
+    }
+
+    /// Sleeps until `time`, or until the command shall end.
+    pub(crate) fn sleep_until(&self, time: Instant) -> Wake {
+        match self.0.recv_timeout(time.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1))) {
+            Err(RecvTimeoutError::Timeout) => Wake::Time,
+            // The handler is there as long as the process.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Wake::Stop,
+        }
+    }
+}
+
+/// Why a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The time has come.
+    Time,
+    /// The command shall end.
+    Stop,
+}
