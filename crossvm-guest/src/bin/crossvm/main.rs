@@ -20,7 +20,9 @@ mod man;
 mod monitor;
 mod options;
 mod output;
+mod session;
 mod stop;
+mod transfer;
 mod values;
 
 use std::io::Write;

@@ -70,6 +70,8 @@ verbs! {
     Wait: crate::events::Wait,
     Read: crate::data::Read,
     Write: crate::data::Write,
+    Send: crate::transfer::Send,
+    Recv: crate::transfer::Recv,
     Monitor: crate::monitor::Monitor,
     Completions: crate::completions::Completions,
     Man: crate::man::Man,
