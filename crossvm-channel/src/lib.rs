@@ -66,6 +66,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `async` | `Signal`, and the calls that sleep as futures |
+//! | `notifier` | `Notified`: a `Notifier` of `crossvm-core` as the doorbell, for native components |
 //! | `defmt` | every public type implements `defmt::Format` |
 #![no_std]
 #![deny(unsafe_code)]
@@ -87,6 +88,8 @@ mod doorbell;
 mod error;
 mod layout;
 mod memory;
+#[cfg(feature = "notifier")]
+mod notifier;
 mod observe;
 mod receiver;
 mod sender;
@@ -102,6 +105,8 @@ pub use config::Config;
 pub use doorbell::{Doorbell, RingFailed, Silent, Wait, Wake};
 pub use error::{Broken, Error, Incompatible, Protocol, RecvError, SendError, TooSmall, Violation};
 pub use memory::Memory;
+#[cfg(feature = "notifier")]
+pub use notifier::Notified;
 pub use observe::{SideState, SideView, View};
 pub use receiver::{Message, Receiver};
 pub use sender::{OutOfMessage, Sender, WriteGrant};
