@@ -23,8 +23,12 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
     /// [`Error::TimedOut`], [`Error::Broken`], [`Error::Wait`].
     pub fn connect<W: Wait>(&mut self, wait: &mut W) -> Result<(), Error<W::Error>> {
         while !self.poll_connect()? {
-            self.sleep(wait)?;
-            // Whether or not the time was over: the peer may have come meanwhile.
+            match self.sleep(wait) {
+                Ok(()) => {}
+                // Who came at the last moment counts.
+                Err(Error::TimedOut) => return if self.poll_connect()? { Ok(()) } else { Err(Error::TimedOut) },
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
