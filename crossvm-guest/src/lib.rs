@@ -100,7 +100,7 @@ pub use index::DataportIndex;
 pub use linux::{
     Bar, Bars, Bell, Bound, Caching, ChannelError, Connection, Dataport, DataportInfo, Endpoint, EndpointWaiter, Error, EventPage,
     EventSleep, Function, GuestChannel, Interrupt, Interrupts, Irq, MappedDataport, Node, NodeWaiter, Observation, Patience, PciAddress,
-    Scope, System, Taken, Uio, Waiter, wait,
+    Prepared, Scope, System, Taken, Uio, Waiter, wait,
 };
 pub use memory::Ordered;
 pub use registers::{DataportRecord, EventRegisters};

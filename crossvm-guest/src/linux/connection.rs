@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::param::page_size;
 
+use crate::count::EventCount;
 use crate::fault::Fault;
 use crate::index::DataportIndex;
 use crate::linux::address::PciAddress;
 use crate::linux::bar::Bar;
 use crate::linux::dataport::{Caching, Dataport, DataportInfo};
+use crate::linux::descriptor::descriptor_of_field;
 use crate::linux::error::Error;
 use crate::linux::event_page::EventPage;
 use crate::linux::system::Function;
 use crate::linux::uio::Uio;
-use crate::linux::wait::{Patience, Taken, wait_for};
+use crate::linux::wait::{self, Patience, Prepared, Taken, wait_for};
 use crate::raw::{Map, Place};
 use crate::rights::Rights;
 use crate::spec::{COMMAND, Command};
@@ -132,7 +134,28 @@ impl Waiter<'_> {
     pub fn wait(&mut self, patience: Patience) -> Result<Option<Taken>, Error> {
         wait_for(self.events, &mut self.line, patience)
     }
+
+    /// Makes ready for a sleep until the descriptor is readable, or takes the events that are there, at most `limit`: see
+    /// [`wait`](crate::wait).
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn prepare(&mut self, limit: EventCount) -> Result<Prepared, Error> {
+        wait::prepare(self.events, &mut self.line, limit)
+    }
+
+    /// Takes the events that wait, at most `limit`, after the descriptor became readable: `None` where none waits. It does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn take(&mut self, limit: EventCount) -> Result<Option<EventCount>, Error> {
+        wait::take(self.events, &mut self.line, limit)
+    }
 }
+
+descriptor_of_field!(Waiter<'_>, line);
 
 /// The function's command register.
 fn command(function: &Function) -> Result<Command, Error> {

@@ -1,5 +1,7 @@
 //! A connection, whichever driver holds it.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
 use crate::count::{EventCount, Profile};
 use crate::index::DataportIndex;
 use crate::linux::address::PciAddress;
@@ -8,7 +10,7 @@ use crate::linux::dataport::{Dataport, DataportInfo};
 use crate::linux::error::Error;
 use crate::linux::node::{Node, NodeWaiter};
 use crate::linux::system::Function;
-use crate::linux::wait::{Patience, Taken};
+use crate::linux::wait::{Patience, Prepared, Taken};
 
 /// An opened connection, through our own driver where that holds it, else through the registers and the stock driver.
 #[derive(Debug)]
@@ -160,5 +162,46 @@ impl EndpointWaiter<'_> {
             Self::Node(waiter) => waiter.wait(patience),
             Self::Registers(waiter) => waiter.wait(patience),
         }
+    }
+
+    /// Makes ready for a sleep until the descriptor is readable, or takes the events that are there, at most `limit` of the stock driver's:
+    /// see [`wait`](crate::wait).
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn prepare(&mut self, limit: EventCount) -> Result<Prepared, Error> {
+        match self {
+            Self::Node(waiter) => waiter.prepare(),
+            Self::Registers(waiter) => waiter.prepare(limit),
+        }
+    }
+
+    /// Takes the events that wait, at most `limit` of the stock driver's, after the descriptor became readable: `None` where none waits. It
+    /// does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn take(&mut self, limit: EventCount) -> Result<Option<EventCount>, Error> {
+        match self {
+            Self::Node(waiter) => waiter.take(),
+            Self::Registers(waiter) => waiter.take(limit),
+        }
+    }
+}
+
+impl AsFd for EndpointWaiter<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Node(waiter) => waiter.as_fd(),
+            Self::Registers(waiter) => waiter.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for EndpointWaiter<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }

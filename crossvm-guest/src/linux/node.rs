@@ -3,14 +3,11 @@
 //! Where the stock driver leaves the registers to user space, this one takes the events itself, each exactly once, and maps dataports
 //! cacheable. What it tells of the connection stands in sysfs. `docs/linux-driver.md` describes the files.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::count::{EventCount, Profile};
@@ -18,9 +15,10 @@ use crate::fault::Fault;
 use crate::index::DataportIndex;
 use crate::linux::address::PciAddress;
 use crate::linux::dataport::{Caching, Dataport, DataportInfo};
+use crate::linux::descriptor::{Descriptor, descriptor_of_field};
 use crate::linux::error::Error;
 use crate::linux::system::Function;
-use crate::linux::wait::{Patience, Taken};
+use crate::linux::wait::{CountingDescriptor, Patience, Prepared, Taken, Wake};
 use crate::raw::{Map, Place};
 use crate::rights::Rights;
 use crate::spec::{MAX_DATAPORTS, NODE_DATAPORT_SHIFT, NODE_MAX_EMITS};
@@ -38,9 +36,8 @@ pub enum Interrupt {
 #[derive(Debug)]
 pub struct Node {
     function: Function,
-    path: PathBuf,
+    device: Descriptor,
     folder: PathBuf,
-    file: File,
     name: String,
     profile: Profile,
     interrupt: Interrupt,
@@ -79,9 +76,8 @@ impl Node {
             profile,
             interrupt,
             dataports: dataports.collect::<Result<_, _>>()?,
-            file: open(path)?,
+            device: open(path)?,
             function: function.clone(),
-            path: path.to_owned(),
             folder: folder.to_owned(),
         })
     }
@@ -107,7 +103,7 @@ impl Node {
     /// The device node.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.device.path
     }
 
     /// Which registers the device has.
@@ -159,7 +155,7 @@ impl Node {
         let mut left = u64::from(count.get());
         while left > 0 {
             let now = left.min(NODE_MAX_EMITS);
-            match (&self.file).write(&now.to_ne_bytes()) {
+            match (&self.device.file).write(&now.to_ne_bytes()) {
                 Ok(_) => left = left.saturating_sub(now),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed("writing to", error)),
@@ -179,7 +175,7 @@ impl Node {
         };
         let length = usize::try_from(info.size).map_err(|_| self.failed("mapping", io::ErrorKind::OutOfMemory.into()))?;
         let place = Place { offset: u64::from(index.get()) << NODE_DATAPORT_SHIFT, lead: 0, length };
-        let map = Map::new(&self.file, place, info.rights).map_err(|error| self.failed("mapping", error))?;
+        let map = Map::new(&self.device.file, place, info.rights).map_err(|error| self.failed("mapping", error))?;
         Ok(Dataport::new(map, info.rights, Caching::Cacheable))
     }
 
@@ -189,13 +185,7 @@ impl Node {
     ///
     /// [`Error::Busy`], [`Error::NotPermitted`], [`Error::Gone`], [`Error::Io`].
     pub fn waiter(&self) -> Result<NodeWaiter, Error> {
-        let file = open(&self.path)?;
-        // Two takers would share the events between them.
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(NodeWaiter { file, path: self.path.clone() }),
-            Err(Errno::WOULDBLOCK) => Err(Error::Busy { device: self.path.clone() }),
-            Err(source) => Err(self.failed("locking", source.into())),
-        }
+        Ok(NodeWaiter { device: open(&self.device.path)?.lock()? })
     }
 
     fn attributes(&self) -> Attributes<'_> {
@@ -203,15 +193,14 @@ impl Node {
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> Error {
-        failed(doing, &self.path, source)
+        failed(doing, &self.device.path, source)
     }
 }
 
 /// The one who waits for the events of a [`Node`].
 #[derive(Debug)]
 pub struct NodeWaiter {
-    file: File,
-    path: PathBuf,
+    device: Descriptor,
 }
 
 impl NodeWaiter {
@@ -224,56 +213,43 @@ impl NodeWaiter {
     ///
     /// [`Error::Gone`] where the function was taken away, [`Error::Io`].
     pub fn wait(&mut self, patience: Patience) -> Result<Option<Taken>, Error> {
-        let deadline = patience.time_limit().and_then(|timeout| Instant::now().checked_add(timeout));
-        for _ in 0..=patience.looks() {
-            if let Some(events) = self.take()? {
-                return Ok(Some(Taken { events, sleeps: 0 }));
-            }
-            std::hint::spin_loop();
-        }
-        let mut sleeps = 0_u32;
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            sleeps = sleeps.saturating_add(1);
-            self.sleep(left)?;
-            if let Some(events) = self.take()? {
-                return Ok(Some(Taken { events, sleeps }));
-            }
-            if left.is_some_and(|left| left.is_zero()) {
-                return Ok(None);
-            }
-        }
+        CountingDescriptor::wait(self, patience)
     }
 
-    fn take(&mut self) -> Result<Option<EventCount>, Error> {
-        let mut events = [0; size_of::<u64>()];
-        loop {
-            match self.file.read(&mut events) {
-                Ok(read) if read == events.len() => return Ok(Some(saturated(u64::from_ne_bytes(events)))),
-                Ok(_) => return Err(Error::io("reading", &self.path, io::ErrorKind::UnexpectedEof.into())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed("reading", &self.path, error)),
-            }
-        }
+    /// Makes ready for a sleep until the descriptor is readable, or takes the events that are there: see [`wait`](crate::wait).
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn prepare(&mut self) -> Result<Prepared, Error> {
+        CountingDescriptor::prepare(self)
     }
 
-    /// Until there may be something to take, at most for `timeout`.
-    fn sleep(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(source) => Err(failed("waiting on", &self.path, source.into())),
-        }
+    /// Takes the events that wait, without sleeping: `None` where none does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait).
+    pub fn take(&mut self) -> Result<Option<EventCount>, Error> {
+        CountingDescriptor::take(self)
     }
 }
 
-fn open(path: &Path) -> Result<File, Error> {
-    let mut options = OpenOptions::new();
-    // Never to sleep in `read`: only `poll` knows of timeouts.
-    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    options.read(true).write(true).custom_flags(nonblock);
-    options.open(path).map_err(|source| failed("opening", path, source))
+impl CountingDescriptor for NodeWaiter {
+    fn take(&mut self) -> Result<Option<EventCount>, Error> {
+        let events = self.device.read().map_err(|source| failed("reading", &self.device.path, source))?;
+        Ok(events.map(|events| saturated(u64::from_ne_bytes(events))))
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>) -> Result<Wake, Error> {
+        self.device.sleep(timeout).map_err(|source| failed("waiting on", &self.device.path, source))
+    }
+}
+
+descriptor_of_field!(NodeWaiter, device);
+
+fn open(path: &Path) -> Result<Descriptor, Error> {
+    Descriptor::open(path).map_err(|source| failed("opening", path, source))
 }
 
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> Error {

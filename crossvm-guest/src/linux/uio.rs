@@ -1,15 +1,14 @@
 //! A UIO device of the kernel's `uio_pci_generic`: the function's INTx as a file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::linux::descriptor::{Descriptor, descriptor_of_field};
 use crate::linux::error::Error;
 use crate::linux::wait::{InterruptLine, Wake};
 use crate::spec::{COMMAND, Command};
@@ -17,11 +16,11 @@ use crate::spec::{COMMAND, Command};
 /// An open `/dev/uioN` with the configuration space of its function.
 ///
 /// The kernel's handler sets INTX_DISABLE in the command register; [`enable`](InterruptLine::enable) clears it through sysfs'
-/// `config` file; [`sleep`](InterruptLine::sleep) is `poll` on the device, and reads the number of interrupts, which rearms it.
+/// `config` file; [`sleep`](InterruptLine::sleep) is `poll` on the device, and [`acknowledge`](InterruptLine::acknowledge) reads the
+/// number of interrupts, which rearms it.
 #[derive(Debug)]
 pub struct Uio {
-    path: PathBuf,
-    device: File,
+    device: Descriptor,
     config: File,
 }
 
@@ -32,25 +31,22 @@ impl Uio {
     ///
     /// [`Error::Busy`] where another process (or another `Uio`) has it, [`Error::NotPermitted`], [`Error::Io`].
     pub fn open(device: &Path, config: &Path) -> Result<Self, Error> {
-        let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path).map_err(|source| Error::io("opening", path, source));
-        let path = device.to_owned();
-        let device = open(device)?;
-        // Two takers would count the same events twice.
-        match flock(&device, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { device, config: open(config)?, path }),
-            Err(Errno::WOULDBLOCK) => Err(Error::Busy { device: path }),
-            Err(source) => Err(Error::io("locking", path, source.into())),
-        }
+        let device = Descriptor::open(device).map_err(|source| Error::io("opening", device, source))?.lock()?;
+        let opened = OpenOptions::new().read(true).write(true).open(config);
+        Ok(Self { device, config: opened.map_err(|source| Error::io("opening", config, source))? })
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> Error {
+        let path = &self.device.path;
         // uio answers EIO where the function has no interrupt.
         match Errno::from_io_error(&source) {
-            Some(Errno::IO) => Error::NoInterrupt { device: self.path.clone() },
-            _ => Error::io(doing, &self.path, source),
+            Some(Errno::IO) => Error::NoInterrupt { device: path.clone() },
+            _ => Error::io(doing, path, source),
         }
     }
 }
+
+descriptor_of_field!(Uio, device);
 
 impl InterruptLine for Uio {
     fn enable(&mut self) -> Result<(), Error> {
@@ -64,20 +60,16 @@ impl InterruptLine for Uio {
         Ok(())
     }
 
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        let interrupts = self.device.read::<{ size_of::<u32>() }>();
+        interrupts.map(|_| ()).map_err(|source| self.failed("reading", source))
+    }
+
     fn sleep(&mut self, timeout: Option<Duration>) -> Result<Wake, Error> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = left.and_then(|left| Timespec::try_from(left).ok());
-            match poll(&mut [PollFd::new(&self.device, PollFlags::IN)], left.as_ref()) {
-                Ok(0) => return Ok(Wake::TimedOut),
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(source) => return Err(self.failed("waiting on", source.into())),
-            }
+        let wake = self.device.sleep(timeout).map_err(|source| self.failed("waiting on", source))?;
+        if wake == Wake::Interrupt {
+            self.acknowledge()?;
         }
-        let mut interrupts = [0; size_of::<u32>()];
-        self.device.read_exact(&mut interrupts).map_err(|source| self.failed("reading", source))?;
-        Ok(Wake::Interrupt)
+        Ok(wake)
     }
 }

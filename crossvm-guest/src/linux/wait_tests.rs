@@ -93,6 +93,13 @@ impl InterruptLine for Line {
         Ok(())
     }
 
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        let mut machine = self.0.borrow_mut();
+        machine.step();
+        machine.reported = false;
+        Ok(())
+    }
+
     fn sleep(&mut self, timeout: Option<Duration>) -> Result<Wake, Error> {
         let mut machine = self.0.borrow_mut();
         machine.step();
@@ -140,6 +147,61 @@ fn the_second_take_is_needed() {
     assert_eq!(machine.borrow().count, 1);
 }
 
+/// An event loop, which sleeps elsewhere, until nothing more will come: how many events it took, and how often.
+fn event_loop(machine: &Rc<RefCell<Machine>>, limit: EventCount) -> Vec<EventCount> {
+    let (device, mut line) = (Device(machine.clone()), Line(machine.clone()));
+    let mut taken = Vec::new();
+    loop {
+        match prepare(&device, &mut line, limit).unwrap() {
+            Prepared::Ready(events) => taken.push(events),
+            Prepared::Armed => {
+                // The loop's own poll: it returns when the descriptor is readable, and does not read it.
+                while !machine.borrow().reported {
+                    if machine.borrow().schedule.is_empty() {
+                        assert_eq!(machine.borrow().count, 0, "asleep for ever");
+                        return taken;
+                    }
+                    machine.borrow_mut().step();
+                }
+                taken.extend(take(&device, &mut line, limit).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_event_at_any_step_wakes_an_event_loop() {
+    for trigger in [Trigger::Level, Trigger::NewEvent] {
+        for disabled in [false, true] {
+            for before in 0..20 {
+                // Alone, and behind another: its wake-up must not be what saves that one.
+                for first in [0, 1] {
+                    let mut schedule = vec![first];
+                    schedule.resize(before + 1, 0);
+                    schedule.push(1);
+                    let taken = event_loop(&Machine::new(trigger, disabled, schedule), EventCount::MAX);
+                    let sum: u32 = taken.iter().map(|events| events.get()).sum();
+                    assert_eq!(sum, first + 1, "{trigger:?}, after {before} steps");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn taking_without_an_interrupt_is_no_harm_and_an_interrupt_without_an_event_is_told() {
+    let machine = Machine::new(Trigger::Level, false, []);
+    let (device, mut line) = (Device(machine.clone()), Line(machine.clone()));
+    assert_eq!(take(&device, &mut line, EventCount::MAX).unwrap(), None);
+    assert_eq!(prepare(&device, &mut line, EventCount::MAX).unwrap(), Prepared::Armed);
+    // The line is shared with another function.
+    machine.borrow_mut().interrupt();
+    assert_eq!(take(&device, &mut line, EventCount::MAX).unwrap(), None);
+    assert!(!machine.borrow().reported && machine.borrow().disabled);
+    assert_eq!(prepare(&device, &mut line, EventCount::MAX).unwrap(), Prepared::Armed);
+    assert!(!machine.borrow().disabled);
+}
+
 #[test]
 fn nothing_comes_and_the_time_is_over() {
     let machine = Machine::new(Trigger::Level, false, []);
@@ -156,6 +218,9 @@ fn an_event_in_the_last_moment_counts() {
         fn enable(&mut self) -> Result<(), Error> {
             self.0.enable()
         }
+        fn acknowledge(&mut self) -> Result<(), Error> {
+            self.0.acknowledge()
+        }
         fn sleep(&mut self, timeout: Option<Duration>) -> Result<Wake, Error> {
             let wake = self.0.sleep(timeout)?;
             self.0.0.borrow_mut().count += 1;
@@ -171,6 +236,9 @@ fn interrupts_without_events_do_not_keep_the_waiter_beyond_its_time() {
     struct Storm;
     impl InterruptLine for Storm {
         fn enable(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn acknowledge(&mut self) -> Result<(), Error> {
             Ok(())
         }
         fn sleep(&mut self, _: Option<Duration>) -> Result<Wake, Error> {
@@ -227,5 +295,20 @@ proptest! {
         }
         prop_assert_eq!(taken, sent);
         prop_assert_eq!(machine.borrow().count, 0);
+    }
+
+    #[test]
+    fn an_event_loop_takes_every_event_once(
+        schedule in prop::collection::vec(0_u32..3, 0..60),
+        level in any::<bool>(),
+        disabled in any::<bool>(),
+        limit in 1_u32..4,
+    ) {
+        let sent: u32 = schedule.iter().sum();
+        let trigger = if level { Trigger::Level } else { Trigger::NewEvent };
+        let machine = Machine::new(trigger, disabled, schedule);
+        let taken = event_loop(&machine, EventCount::new(limit));
+        prop_assert!(taken.iter().all(|events| *events != EventCount::ZERO && events.get() <= limit));
+        prop_assert_eq!(taken.iter().map(|events| events.get()).sum::<u32>(), sent);
     }
 }
