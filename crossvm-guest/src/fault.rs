@@ -44,6 +44,9 @@ pub enum Fault {
         /// Which BAR.
         bar: usize,
     },
+    /// The maps of its UIO device cannot be understood, or are not those of its BARs.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    Maps,
     /// A file that our driver shows in sysfs cannot be understood.
     #[cfg(all(feature = "linux", target_os = "linux"))]
     Attribute {
@@ -69,6 +72,8 @@ impl fmt::Display for Fault {
             }
             #[cfg(all(feature = "linux", target_os = "linux"))]
             Self::Attribute { file } => write!(f, "its sysfs file `crossvm/NAME/{file}` cannot be understood: is the driver a newer one?"),
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            Self::Maps => f.write_str("the `maps` of its UIO device in sysfs cannot be understood, or do not show its BARs"),
             Self::ShortBar { bar } => write!(f, "BAR {bar} has no address, or (under Linux) its file is shorter than the BAR; see dmesg"),
             Self::BarKind { bar } => write!(f, "BAR {bar} is of a kind that PCI does not have"),
         }

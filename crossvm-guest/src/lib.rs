@@ -96,11 +96,13 @@ pub use count::{EventCount, Profile};
 pub use crossvm_channel as channel;
 pub use fault::Fault;
 pub use index::DataportIndex;
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+pub use linux::AsyncWaiter;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use linux::{
     Bar, Bars, Bell, Bound, Caching, ChannelError, Connection, Dataport, DataportInfo, Endpoint, EndpointWaiter, Error, EventPage,
     EventSleep, Function, GuestChannel, Interrupt, Interrupts, Irq, MappedDataport, Node, NodeWaiter, Observation, Patience, PciAddress,
-    Prepared, Scope, System, Taken, Uio, Waiter, wait,
+    Prepared, Scope, System, Taken, Uio, UioConnection, UioMap, UioWaiter, Waiter, wait,
 };
 pub use memory::Ordered;
 pub use registers::{DataportRecord, EventRegisters};

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn node(tree: &Tree, name: &str) -> Node {
     match tree.system().endpoint(name).unwrap() {
         Endpoint::Node(node) => node,
-        Endpoint::Registers(_) => panic!("{name} must be opened through its node"),
+        _ => panic!("{name} must be opened through its node"),
     }
 }
 

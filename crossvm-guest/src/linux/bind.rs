@@ -9,11 +9,8 @@ use rustix::io::Errno;
 use crate::linux::address::PciAddress;
 use crate::linux::connection::exists;
 use crate::linux::error::Error;
-use crate::linux::system::{Function, System};
+use crate::linux::system::{Function, STOCK_DRIVER, System};
 use crate::spec;
-
-/// The driver that serves any PCI function.
-const DRIVER: &str = "uio_pci_generic";
 
 /// Which functions to bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +42,7 @@ impl System {
         if functions.is_empty() {
             return Err(Error::NoConnections);
         }
-        let driver = self.driver(DRIVER);
+        let driver = self.driver(STOCK_DRIVER);
         if !exists(&driver) {
             return Err(Error::DriverMissing);
         }
@@ -58,7 +55,7 @@ impl System {
         }
         for function in self.functions()? {
             match (function.driver(), scope) {
-                (Some(DRIVER), _) => continue,
+                (Some(STOCK_DRIVER), _) => continue,
                 (Some(_), Scope::Free) => continue,
                 (Some(_), Scope::All) => write(&function.file("driver/unbind"), &function.address().to_string())?,
                 // It was unbound by hand before: a known id does not bring it back.
@@ -70,7 +67,7 @@ impl System {
             }
         }
         let functions = self.functions()?;
-        let left_alone = |function: &Function| scope == Scope::Free && function.driver().is_some_and(|driver| driver != DRIVER);
+        let left_alone = |function: &Function| scope == Scope::Free && function.driver().is_some_and(|driver| driver != STOCK_DRIVER);
         functions.iter().filter(|function| !left_alone(function)).map(bound).collect()
     }
 }
@@ -78,7 +75,7 @@ impl System {
 /// The function as bound, or an error where another driver, or none, holds it.
 fn bound(function: &Function) -> Result<Bound, Error> {
     let address = function.address();
-    let device = function.uio().filter(|device| function.driver() == Some(DRIVER) && exists(device));
+    let device = function.uio().filter(|device| function.driver() == Some(STOCK_DRIVER) && exists(device));
     device.map(|device| Bound { address, device: device.to_owned() }).ok_or(Error::BindFailed { address, source: None })
 }
 

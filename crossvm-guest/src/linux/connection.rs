@@ -36,7 +36,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::HasNode`] where our own driver holds it, [`Error::NotPermitted`], [`Error::MemoryOff`], [`Error::OddDevice`] where the
+    /// [`Error::HasNode`] where our own driver holds it, [`Error::HasMaps`] where one that answers interrupts itself, [`Error::NotPermitted`], [`Error::MemoryOff`], [`Error::OddDevice`] where the
     /// device's contents cannot be, [`Error::Io`].
     pub fn open(function: &Function) -> Result<Self, Error> {
         let address = function.address();
@@ -44,13 +44,14 @@ impl Connection {
         if let Some(node) = function.node() {
             return Err(Error::HasNode { address, device: node.to_owned() });
         }
+        // It would race for COUNT.
+        if function.mapping_uio().is_some() {
+            return Err(Error::HasMaps { address, driver: function.driver().unwrap_or_default().to_owned() });
+        }
         let odd = |fault| Error::OddDevice { address, fault };
         let bars = function.bars()?;
         let event_bar = bars.event_page().ok_or(odd(Fault::EventPage))?;
-        // With decoding off, a load from the BAR would end this process, or worse.
-        if !command(function)?.memory() {
-            return Err(Error::MemoryOff { address });
-        }
+        memory_is_on(function)?;
         let (map, _) = map_bar(function, event_bar, event_bar.size(), Rights::ReadWrite, &[Caching::Device])?;
         let events = EventPage::new(map, bars.dataports().len()).map_err(odd)?;
         let dataports = dataports(bars.dataports(), &events).map_err(odd)?;
@@ -122,7 +123,7 @@ impl Connection {
 #[derive(Debug)]
 pub struct Waiter<'connection> {
     events: &'connection EventPage,
-    line: Uio,
+    pub(crate) line: Uio,
 }
 
 impl Waiter<'_> {
@@ -157,6 +158,11 @@ impl Waiter<'_> {
 
 descriptor_of_field!(Waiter<'_>, line);
 
+/// Fails where the function does not decode its memory: a load from a BAR would end this process, or worse.
+pub(crate) fn memory_is_on(function: &Function) -> Result<(), Error> {
+    if command(function)?.memory() { Ok(()) } else { Err(Error::MemoryOff { address: function.address() }) }
+}
+
 /// The function's command register.
 fn command(function: &Function) -> Result<Command, Error> {
     let path = function.file("config");
@@ -167,7 +173,7 @@ fn command(function: &Function) -> Result<Command, Error> {
 }
 
 /// The dataports that the BARs show, with true sizes and rights where the device tells them.
-fn dataports(bars: &[Bar], events: &EventPage) -> Result<Vec<DataportInfo>, Fault> {
+pub(crate) fn dataports(bars: &[Bar], events: &EventPage) -> Result<Vec<DataportInfo>, Fault> {
     let reference = matches!(events.profile(), crate::count::Profile::Reference);
     let mut dataports = Vec::new();
     for (position, (index, bar)) in DataportIndex::all().zip(bars).enumerate() {

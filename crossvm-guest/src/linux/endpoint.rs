@@ -10,13 +10,17 @@ use crate::linux::dataport::{Dataport, DataportInfo};
 use crate::linux::error::Error;
 use crate::linux::node::{Node, NodeWaiter};
 use crate::linux::system::Function;
+use crate::linux::uio_connection::{UioConnection, UioWaiter};
 use crate::linux::wait::{Patience, Prepared, Taken};
 
-/// An opened connection, through our own driver where that holds it, else through the registers and the stock driver.
+/// An opened connection, through our own driver where that holds it, through the maps of another UIO driver where one holds it that answers
+/// interrupts itself, else through the registers and the stock driver.
 #[derive(Debug)]
 pub enum Endpoint {
     /// Our own driver: `/dev/crossvm/NAME`.
     Node(Node),
+    /// Another UIO driver that answers interrupts itself, as seL4's own: `/dev/uioN` and its maps. What it counts are interrupts.
+    Uio(UioConnection),
     /// The registers, mapped, and the stock driver's `/dev/uioN` to wait.
     Registers(Connection),
 }
@@ -26,11 +30,12 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What [`Node::open`] or [`Connection::open`] report.
+    /// What [`Node::open`], [`UioConnection::open`] or [`Connection::open`] report.
     pub fn open(function: &Function) -> Result<Self, Error> {
-        match function.node() {
-            Some(_) => Node::open(function).map(Self::Node),
-            None => Connection::open(function).map(Self::Registers),
+        match (function.node(), function.mapping_uio()) {
+            (Some(_), _) => Node::open(function).map(Self::Node),
+            (None, Some(_)) => UioConnection::open(function).map(Self::Uio),
+            (None, None) => Connection::open(function).map(Self::Registers),
         }
     }
 
@@ -39,6 +44,7 @@ impl Endpoint {
     pub fn name(&self) -> &str {
         match self {
             Self::Node(node) => node.name(),
+            Self::Uio(connection) => connection.name(),
             Self::Registers(connection) => connection.name(),
         }
     }
@@ -54,6 +60,7 @@ impl Endpoint {
     pub const fn function(&self) -> &Function {
         match self {
             Self::Node(node) => node.function(),
+            Self::Uio(connection) => connection.function(),
             Self::Registers(connection) => connection.function(),
         }
     }
@@ -63,6 +70,7 @@ impl Endpoint {
     pub const fn profile(&self) -> Profile {
         match self {
             Self::Node(node) => node.profile(),
+            Self::Uio(connection) => connection.profile(),
             Self::Registers(connection) => connection.events().profile(),
         }
     }
@@ -72,18 +80,20 @@ impl Endpoint {
     pub fn dataports(&self) -> &[DataportInfo] {
         match self {
             Self::Node(node) => node.dataports(),
+            Self::Uio(connection) => connection.dataports(),
             Self::Registers(connection) => connection.dataports(),
         }
     }
 
-    /// Events that came and that nobody has taken yet.
+    /// Events that came and that nobody has taken yet; of [`Uio`](Self::Uio), interrupts.
     ///
     /// # Errors
     ///
-    /// What [`Node::pending`] reports.
+    /// What [`Node::pending`] or [`UioConnection::pending`] report.
     pub fn pending(&self) -> Result<EventCount, Error> {
         match self {
             Self::Node(node) => node.pending(),
+            Self::Uio(connection) => connection.pending(),
             Self::Registers(connection) => Ok(connection.events().count()),
         }
     }
@@ -96,6 +106,7 @@ impl Endpoint {
     pub fn dropped(&self) -> Result<Option<u32>, Error> {
         match self {
             Self::Node(node) => node.dropped(),
+            Self::Uio(connection) => Ok(connection.dropped()),
             Self::Registers(connection) => Ok(connection.events().dropped()),
         }
     }
@@ -107,24 +118,22 @@ impl Endpoint {
     /// What [`Node::emit`] reports.
     pub fn emit(&self, count: EventCount) -> Result<(), Error> {
         match self {
-            Self::Node(node) => node.emit(count),
-            Self::Registers(connection) => {
-                for _ in 0..count.get() {
-                    connection.emit();
-                }
-                Ok(())
-            }
+            Self::Node(node) => return node.emit(count),
+            Self::Uio(connection) => (0..count.get()).for_each(|_| connection.emit()),
+            Self::Registers(connection) => (0..count.get()).for_each(|_| connection.emit()),
         }
+        Ok(())
     }
 
     /// Maps dataport `index` in the best way that the driver offers.
     ///
     /// # Errors
     ///
-    /// What [`Node::dataport`] or [`Connection::dataport`] report.
+    /// What [`Node::dataport`], [`UioConnection::dataport`] or [`Connection::dataport`] report.
     pub fn dataport(&self, index: DataportIndex) -> Result<Dataport, Error> {
         match self {
             Self::Node(node) => node.dataport(index),
+            Self::Uio(connection) => connection.dataport(index),
             Self::Registers(connection) => connection.dataport(index),
         }
     }
@@ -133,10 +142,11 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What [`Node::waiter`] or [`Connection::waiter`] report.
+    /// What [`Node::waiter`], [`UioConnection::waiter`] or [`Connection::waiter`] report.
     pub fn waiter(&self) -> Result<EndpointWaiter<'_>, Error> {
         match self {
             Self::Node(node) => node.waiter().map(EndpointWaiter::Node),
+            Self::Uio(connection) => connection.waiter().map(EndpointWaiter::Uio),
             Self::Registers(connection) => connection.waiter().map(EndpointWaiter::Registers),
         }
     }
@@ -147,6 +157,8 @@ impl Endpoint {
 pub enum EndpointWaiter<'endpoint> {
     /// Of our own driver.
     Node(NodeWaiter),
+    /// Of another UIO driver that answers interrupts itself.
+    Uio(UioWaiter<'endpoint>),
     /// Of the stock driver.
     Registers(Waiter<'endpoint>),
 }
@@ -156,10 +168,11 @@ impl EndpointWaiter<'_> {
     ///
     /// # Errors
     ///
-    /// What [`NodeWaiter::wait`] or [`Waiter::wait`] report.
+    /// What [`NodeWaiter::wait`], [`UioWaiter::wait`] or [`Waiter::wait`] report.
     pub fn wait(&mut self, patience: Patience) -> Result<Option<Taken>, Error> {
         match self {
             Self::Node(waiter) => waiter.wait(patience),
+            Self::Uio(waiter) => waiter.wait(patience),
             Self::Registers(waiter) => waiter.wait(patience),
         }
     }
@@ -173,6 +186,7 @@ impl EndpointWaiter<'_> {
     pub fn prepare(&mut self, limit: EventCount) -> Result<Prepared, Error> {
         match self {
             Self::Node(waiter) => waiter.prepare(),
+            Self::Uio(waiter) => waiter.prepare(),
             Self::Registers(waiter) => waiter.prepare(limit),
         }
     }
@@ -186,7 +200,20 @@ impl EndpointWaiter<'_> {
     pub fn take(&mut self, limit: EventCount) -> Result<Option<EventCount>, Error> {
         match self {
             Self::Node(waiter) => waiter.take(),
+            Self::Uio(waiter) => waiter.take(),
             Self::Registers(waiter) => waiter.take(limit),
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl EndpointWaiter<'_> {
+    /// The device file.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        match self {
+            Self::Node(waiter) => &waiter.device.path,
+            Self::Uio(waiter) => &waiter.device.path,
+            Self::Registers(waiter) => &waiter.line.device.path,
         }
     }
 }
@@ -195,6 +222,7 @@ impl AsFd for EndpointWaiter<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Node(waiter) => waiter.as_fd(),
+            Self::Uio(waiter) => waiter.as_fd(),
             Self::Registers(waiter) => waiter.as_fd(),
         }
     }

@@ -76,6 +76,20 @@ pub enum Error {
         /// Its device node.
         device: PathBuf,
     },
+    /// A UIO driver holds the function that answers interrupts itself, and would take the events away.
+    HasMaps {
+        /// The function.
+        address: PciAddress,
+        /// The driver.
+        driver: String,
+    },
+    /// No UIO driver holds the function that answers interrupts itself and maps its memory.
+    NoMaps {
+        /// The function.
+        address: PciAddress,
+        /// The driver that holds it, if any.
+        driver: Option<String>,
+    },
     /// Our own driver does not hold the function, so it has no `/dev/crossvm` node.
     NoNode {
         /// The function.
@@ -190,6 +204,15 @@ impl fmt::Display for Error {
             }
             Self::HasNode { address, device } => {
                 write!(f, "{address} is held by the driver 'crossvm': use {}", device.display())
+            }
+            Self::HasMaps { address, driver } => write!(
+                f,
+                "{address} is held by the driver '{driver}', which answers its interrupts: use it through that driver, or run `crossvm bind --all` as \
+                 root"
+            ),
+            Self::NoMaps { address, driver } => {
+                let driver = driver.as_deref().unwrap_or("none");
+                write!(f, "{address} has no UIO device that maps its memory and answers its interrupts (driver: {driver})")
             }
             Self::NoNode { address } => write!(f, "{address} is not held by the driver 'crossvm': load its module (crossvm.ko) as root"),
             Self::Gone { device } => write!(f, "{}: the connection was removed, or unbound from its driver", device.display()),

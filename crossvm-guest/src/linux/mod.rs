@@ -1,6 +1,8 @@
 //! Linux user space: functions found in sysfs, bound to a driver, mapped and waited for.
 
 mod address;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod bar;
 mod bind;
 mod channel;
@@ -15,9 +17,13 @@ mod node;
 mod observation;
 mod system;
 mod uio;
+mod uio_connection;
+mod uio_map;
 pub mod wait;
 
 pub use address::PciAddress;
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncWaiter;
 pub use bar::{Bar, Bars};
 pub use bind::{Bound, Scope};
 pub use channel::{Bell, ChannelError, EventSleep, GuestChannel, MappedDataport};
@@ -31,4 +37,6 @@ pub use node::{Interrupt, Node, NodeWaiter};
 pub use observation::Observation;
 pub use system::{Function, System};
 pub use uio::Uio;
+pub use uio_connection::{UioConnection, UioWaiter};
+pub use uio_map::UioMap;
 pub use wait::{Patience, Prepared, Taken};

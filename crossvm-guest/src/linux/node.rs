@@ -200,7 +200,7 @@ impl Node {
 /// The one who waits for the events of a [`Node`].
 #[derive(Debug)]
 pub struct NodeWaiter {
-    device: Descriptor,
+    pub(crate) device: Descriptor,
 }
 
 impl NodeWaiter {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
@@ -11,7 +12,13 @@ use crate::linux::connection::Connection;
 use crate::linux::endpoint::Endpoint;
 use crate::linux::error::Error;
 use crate::linux::observation::Observation;
+use crate::linux::uio_map::UioMap;
 use crate::spec;
+
+/// The kernel's driver that serves any PCI function.
+pub(crate) const STOCK_DRIVER: &str = "uio_pci_generic";
+/// The driver of `guest/linux`.
+const OWN_DRIVER: &str = "crossvm";
 
 /// Where the kernel shows its devices: `/sys` and `/dev`, or a copy of them elsewhere.
 #[derive(Debug, Clone)]
@@ -32,9 +39,19 @@ pub struct Function {
     address: PciAddress,
     folder: PathBuf,
     driver: Option<String>,
-    uio: Option<PathBuf>,
+    uio: Option<Uio>,
     node: Option<Node>,
     bars: Option<Bars>,
+}
+
+/// A UIO device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Uio {
+    device: PathBuf,
+    /// What sysfs tells of it.
+    folder: PathBuf,
+    /// Its maps, where its driver answers interrupts itself; `None` where they cannot be understood.
+    maps: Option<Vec<UioMap>>,
 }
 
 /// The device node of our own driver.
@@ -61,7 +78,26 @@ impl Function {
     /// Its UIO device, as `/dev/uio0`.
     #[must_use]
     pub fn uio(&self) -> Option<&Path> {
-        self.uio.as_deref()
+        self.uio.as_ref().map(|uio| uio.device.as_path())
+    }
+
+    /// The maps of its UIO device, where a driver holds it that answers interrupts itself, as seL4's own does: the first shows the event
+    /// registers, the next ones dataports. Empty where another driver holds it: what `uio_pci_generic` may map is not needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OddDevice`] where sysfs' folder `maps` cannot be understood.
+    pub fn uio_maps(&self) -> Result<&[UioMap], Error> {
+        match &self.uio {
+            Some(uio) => uio.maps.as_deref().ok_or(Error::OddDevice { address: self.address, fault: Fault::Maps }),
+            None => Ok(&[]),
+        }
+    }
+
+    /// The UIO device of such a driver, and the folder in sysfs that tells about it.
+    pub(crate) fn mapping_uio(&self) -> Option<(&Path, &Path)> {
+        let uio = self.uio.as_ref().filter(|uio| uio.maps.as_ref().is_none_or(|maps| !maps.is_empty()))?;
+        Some((&uio.device, &uio.folder))
     }
 
     /// Its device node where our own driver holds it, as `/dev/crossvm/NAME`.
@@ -138,14 +174,19 @@ impl System {
         let driver = fs::read_link(folder.join("driver")).ok();
         let driver = driver.and_then(|driver| Some(driver.file_name()?.to_str()?.to_owned()));
         let uio = fs::read_dir(folder.join("uio")).into_iter().flatten().flatten();
-        let uio = uio.map(|entry| entry.file_name()).find(|name| name.to_str().is_some_and(|name| name.starts_with("uio")));
+        let uio = uio.map(|entry| entry.path()).find(|folder| folder.file_name().is_some_and(|name| name.as_bytes().starts_with(b"uio")));
+        let uio = uio.and_then(|folder| {
+            let leaves_events = matches!(driver.as_deref(), None | Some(STOCK_DRIVER | OWN_DRIVER));
+            let maps = if leaves_events { Some(Vec::new()) } else { UioMap::list(&folder.join("maps")) };
+            Some(Uio { device: self.devices.join(folder.file_name()?), maps, folder })
+        });
         let node = fs::read_dir(folder.join("crossvm")).into_iter().flatten().flatten().next();
         let node = node.map(|entry| Node { device: self.devices.join("crossvm").join(entry.file_name()), folder: entry.path() });
         let bars = fs::read_to_string(folder.join("resource")).ok().and_then(|text| Bars::parse(&text));
-        Function { address, driver, uio: uio.map(|name| self.devices.join(name)), node, bars, folder }
+        Function { address, driver, uio, node, bars, folder }
     }
 
-    /// Opens the connection called `name`, which our own driver must not hold. A PCI address will do as a name, too.
+    /// Opens the connection called `name`, which no driver that takes events itself must hold. A PCI address will do as a name, too.
     ///
     /// # Errors
     ///

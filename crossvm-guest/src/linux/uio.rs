@@ -20,7 +20,7 @@ use crate::spec::{COMMAND, Command};
 /// number of interrupts, which rearms it.
 #[derive(Debug)]
 pub struct Uio {
-    device: Descriptor,
+    pub(crate) device: Descriptor,
     config: File,
 }
 

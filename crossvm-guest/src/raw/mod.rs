@@ -1,5 +1,5 @@
-//! All the `unsafe` of this crate: accesses to memory that others see, the instructions that order them, and, on bare metal, ports and
-//! configuration space.
+//! All the `unsafe` of this crate: accesses to memory that others see, the instructions that order them, on bare metal ports and
+//! configuration space, and descriptors that tokio watches.
 
 #![allow(unsafe_code)]
 
@@ -13,6 +13,8 @@ mod map;
 mod pointer;
 #[cfg(all(feature = "bare", any(target_arch = "x86", target_arch = "x86_64")))]
 mod ports;
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+mod watch;
 
 pub(crate) use access::Plain;
 pub(crate) use barrier::{full_barrier, load_barrier, memory_barrier};
@@ -26,3 +28,5 @@ pub(crate) use map::{Map, Place};
 pub use pointer::{Hal, Mapped, MappedRegion};
 #[cfg(all(feature = "bare", any(target_arch = "x86", target_arch = "x86_64")))]
 pub use ports::ConfigPorts;
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+pub(crate) use watch::Watched;

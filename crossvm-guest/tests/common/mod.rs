@@ -115,6 +115,68 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Makes `driver`, a UIO driver that answers interrupts itself, hold `device` and map its first `maps` BARs. A file stands for the
+    /// UIO device, which can be mapped: its first page shows what `resource0` shows now.
+    pub(crate) fn mapped(&self, device: &Device, driver: &str, maps: usize) {
+        symlink(self.driver(driver), device.folder.join("driver")).unwrap();
+        let resource = fs::read_to_string(device.folder.join("resource")).unwrap();
+        for (index, line) in resource.lines().take(maps).enumerate() {
+            let [start, end] = [0, 1].map(|field| line.split(' ').nth(field).unwrap());
+            let number = |text: &str| u64::from_str_radix(&text[2..], 16).unwrap();
+            fs::create_dir_all(device.uio_folder().join(format!("maps/map{index}"))).unwrap();
+            device.map_attribute(index, "addr", start);
+            device.map_attribute(index, "offset", "0x0");
+            device.map_attribute(index, "size", &format!("{:#018x}", number(end) - number(start) + 1));
+        }
+        device.interrupts(0);
+        let file = File::create(&device.uio).unwrap();
+        file.set_len(maps as u64 * rustix::param::page_size() as u64).unwrap();
+        file.write_all_at(&device.peek("resource0", 0, 4096), 0).unwrap();
+    }
+
+    /// An extended connection that seL4's driver holds, with dataports of one page each.
+    pub(crate) fn reference_driver(&self, address: &str, name: &str, dataports: usize) -> Device {
+        let device = self.device(address, &vec![4096; dataports + 1]);
+        device.registers(name.as_bytes(), Registers::Extended(&vec![(4096, 3); dataports]));
+        self.mapped(&device, "connector", (dataports + 1).min(5));
+        device
+    }
+}
+
+impl Device {
+    pub(crate) fn uio_folder(&self) -> PathBuf {
+        self.folder.join("uio").join(self.uio.file_name().unwrap())
+    }
+
+    pub(crate) fn map_attribute(&self, index: usize, file: &str, text: &str) {
+        fs::write(self.uio_folder().join(format!("maps/map{index}")).join(file), format!("{text}\n")).unwrap();
+    }
+
+    /// What the kernel says of the number of interrupts.
+    pub(crate) fn interrupts(&self, count: u32) {
+        fs::write(self.uio_folder().join("event"), format!("{count}\n")).unwrap();
+    }
+
+    /// From now on the UIO device is a FIFO, which can be waited for, and not mapped.
+    pub(crate) fn becomes_fifo(&self) {
+        fs::remove_file(&self.uio).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &self.uio, rustix::fs::Mode::RWXU).unwrap();
+    }
+
+    /// Makes the UIO device readable: `count` interrupts have come so far.
+    pub(crate) fn report(&self, count: u32) {
+        let mut uio = OpenOptions::new().read(true).write(true).open(&self.uio).unwrap();
+        std::io::Write::write_all(&mut uio, &count.to_ne_bytes()).unwrap();
+        // The bytes of a FIFO live as long as somebody has it open: the waiter does.
+    }
+
+    /// The bytes of map `index` of the UIO device.
+    pub(crate) fn peek_map(&self, index: usize, offset: usize, length: usize) -> Vec<u8> {
+        self.peek(self.uio.to_str().unwrap(), index * rustix::param::page_size() + offset, length)
+    }
+}
+
 /// What the driver of guest/linux shows of a connection.
 pub(crate) struct Node {
     pub(crate) device: PathBuf,
@@ -206,9 +268,7 @@ impl Device {
     /// What the kernel's handler does on an interrupt: INTX_DISABLE is set, and the UIO device has something to read.
     pub(crate) fn interrupt(&self) {
         self.poke("config", 5, &[4]);
-        let mut uio = OpenOptions::new().read(true).write(true).open(&self.uio).unwrap();
-        std::io::Write::write_all(&mut uio, &1_u32.to_ne_bytes()).unwrap();
-        // The bytes of a FIFO live as long as somebody has it open: the waiter does.
+        self.report(1);
     }
 
     pub(crate) fn intx_disabled(&self) -> bool {

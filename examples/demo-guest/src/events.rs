@@ -47,7 +47,7 @@ impl<'endpoint> Events<'endpoint> {
         match self.endpoint {
             // No system call.
             Endpoint::Registers(connection) => Ok(connection.events().take(EventCount::MAX).map_or(0, |events| events.get().into())),
-            Endpoint::Node(_) => Ok(self.wait(Duration::ZERO, Spins::NONE)?.map_or(0, |taken| taken.events)),
+            Endpoint::Node(_) | Endpoint::Uio(_) => Ok(self.wait(Duration::ZERO, Spins::NONE)?.map_or(0, |taken| taken.events)),
         }
     }
 
@@ -55,7 +55,7 @@ impl<'endpoint> Events<'endpoint> {
     pub(crate) fn wait(&mut self, timeout: Duration, spins: Spins) -> Result<Option<Taken>, String> {
         let looks = match self.endpoint {
             Endpoint::Registers(_) => spins.0,
-            Endpoint::Node(_) => spins.0 / Spins::CALL,
+            Endpoint::Node(_) | Endpoint::Uio(_) => spins.0 / Spins::CALL,
         };
         let taken = self.waiter.wait(Patience::default().timeout(timeout).spins(looks)).map_err(|error| error.to_string())?;
         Ok(taken.map(|taken| Taken { events: taken.events.get().into(), slept: taken.sleeps > 0 }))
