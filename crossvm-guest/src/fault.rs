@@ -39,6 +39,8 @@ pub enum Fault {
         /// Which BAR.
         bar: usize,
     },
+    /// The table or the pending bits of MSI-X do not lie in a BAR.
+    Msix,
     /// A BAR is of a kind that PCI does not have.
     BarKind {
         /// Which BAR.
@@ -75,6 +77,7 @@ impl fmt::Display for Fault {
             #[cfg(all(feature = "linux", target_os = "linux"))]
             Self::Maps => f.write_str("the `maps` of its UIO device in sysfs cannot be understood, or do not show its BARs"),
             Self::ShortBar { bar } => write!(f, "BAR {bar} has no address, or (under Linux) its file is shorter than the BAR; see dmesg"),
+            Self::Msix => f.write_str("the table or the pending bits of its MSI-X do not lie in a BAR"),
             Self::BarKind { bar } => write!(f, "BAR {bar} is of a kind that PCI does not have"),
         }
     }

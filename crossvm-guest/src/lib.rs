@@ -5,12 +5,19 @@
 //! | `bare` | the module `bare`: a driver for guests without an operating system. `no_std`, no allocator |
 //! | `defmt` | every public type but those of Linux implements `defmt::Format` |
 //! | `linux` (on by default) | Linux user space, described below. Nothing is left of it on other systems |
+//! | `tokio` | `AsyncWaiter`, which waits for events under tokio, with `linux` |
 //! | `command` (on by default) | the command `crossvm`, with `linux` |
 //!
 //! # Linux
 //!
-//! Connections are found, bound, and used from user space, on the kernel's stock `uio_pci_generic`. No kernel module of ours is needed; where
-//! the driver of `guest/linux` is loaded, [`Node`] uses it, and [`Endpoint`] whichever of the two there is.
+//! Connections are found, bound, and used from user space, on the kernel's stock `uio_pci_generic`. No kernel module of ours is needed.
+//! [`Endpoint`] uses whichever driver holds a connection:
+//!
+//! | driver | opens as | what is counted | dataports are mapped |
+//! | --- | --- | --- | --- |
+//! | `uio_pci_generic` | [`Connection`] | events, exactly (as exactly as the [profile](Profile) does) | uncached, write combining where offered |
+//! | that of `guest/linux` | [`Node`] | events, exactly | cacheable |
+//! | another UIO driver that answers interrupts itself and maps the BARs, as seL4's `connector` | [`UioConnection`] | interrupts: at least one after each emit, so wake-ups | as that driver says; `connector`: cacheable |
 //!
 //! ```text
 //!  /sys/bus/pci/devices ──▶ System ──▶ Function ──▶ Connection ──▶ EventPage   emit, count, take
@@ -22,6 +29,10 @@
 //! ```
 //!
 //! ```no_run
+//! # #[cfg(not(all(feature = "linux", target_os = "linux")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "linux", target_os = "linux"))]
+//! # fn main() -> Result<(), crossvm_guest::Error> {
 //! use crossvm_guest::{DataportIndex, Patience, Scope, System};
 //! use std::time::Duration;
 //!
@@ -38,8 +49,11 @@
 //!     dataport.read(dataport.size() / 2, &mut answer)?;
 //!     assert_eq!(&answer, b"desserts\n");
 //! }
-//! # Ok::<(), crossvm_guest::Error>(())
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! A waiter sleeps by itself (`wait`), or is a descriptor of an event loop: the module [`wait`] tells how, and how no event is slept through.
 //!
 //! # Order
 //!

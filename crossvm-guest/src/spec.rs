@@ -54,6 +54,24 @@ pub const BARS: usize = 6;
 /// Offset of the command register in configuration space (PCI 3.0, 6.2.2).
 pub const COMMAND: u64 = 4;
 
+/// Bytes of a function's configuration space (PCI 3.0, 6.1).
+const CONFIGURATION_BYTES: u16 = 256;
+/// Where capabilities begin (PCI 3.0, 6.7): the header is before.
+const FIRST_CAPABILITY: u8 = 0x40;
+/// Most capabilities of a function: behind the header, at addresses that are multiples of four.
+pub const MAX_CAPABILITIES: usize = 48;
+
+/// Bytes of a vector in the table of MSI-X (PCI 3.0, 6.8.2).
+pub const VECTOR_LENGTH: usize = 16;
+/// In a vector: the lower half of the message's address (PCI 3.0, 6.8.2.7).
+pub const VECTOR_ADDRESS: usize = 0;
+/// In a vector: the upper half of the message's address (PCI 3.0, 6.8.2.8).
+pub const VECTOR_UPPER_ADDRESS: usize = 4;
+/// In a vector: the message's data (PCI 3.0, 6.8.2.6).
+pub const VECTOR_DATA: usize = 8;
+/// In a vector: [`VectorControl`].
+pub const VECTOR_CONTROL: usize = 12;
+
 /// A 32-bit register of a type 0 function's configuration space (PCI 3.0, 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -66,12 +84,30 @@ impl Register {
     pub const COMMAND: Self = Self(0x04);
     /// [`HeaderRegister`].
     pub const HEADER: Self = Self(0x0c);
+    /// [`CapabilityHeader`]'s address in the lowest byte.
+    pub const CAPABILITIES: Self = Self(0x34);
+    /// [`InterruptRegister`].
+    pub const INTERRUPT: Self = Self(0x3c);
 
     /// [`BarRegister`] `index`; `None` from 6 on.
     #[must_use]
     pub fn bar(index: usize) -> Option<Self> {
         let index = u16::try_from(index).ok().filter(|index| usize::from(*index) < BARS)?;
         Some(Self(0x10 + 4 * index))
+    }
+
+    /// The first register of the capability at `pointer` (PCI 3.0, 6.7): its lower two bits are not the address's. `None` where there is
+    /// none, as the header is there.
+    #[must_use]
+    pub const fn capability(pointer: u8) -> Option<Self> {
+        if pointer < FIRST_CAPABILITY { None } else { Some(Self((pointer & !3) as u16)) }
+    }
+
+    /// The register behind `self` by so many; `None` outside of the 256 bytes.
+    #[must_use]
+    pub const fn plus(self, registers: u8) -> Option<Self> {
+        let offset = self.0 + 4 * registers as u16;
+        if offset < CONFIGURATION_BYTES { Some(Self(offset)) } else { None }
     }
 
     /// Its offset in bytes.
@@ -152,6 +188,76 @@ pub struct Status {
     __: u16,
 }
 
+/// The first register of a capability (PCI 3.0, 6.7).
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
+#[derive(PartialEq, Eq)]
+pub struct CapabilityHeader {
+    /// Which capability: [`CapabilityHeader::MSIX`], for one.
+    pub id: u8,
+    /// Where the next one is; zero where this is the last.
+    pub next: u8,
+    __: u16,
+}
+
+impl CapabilityHeader {
+    /// Id: MSI-X.
+    pub const MSIX: u8 = 0x11;
+}
+
+/// The first register of the capability MSI-X, with its message control (PCI 3.0, 6.8.2.3).
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
+#[derive(PartialEq, Eq)]
+pub struct MsixRegister {
+    __: u16,
+    /// Number of vectors minus one.
+    #[bits(11)]
+    pub last_vector: u16,
+    #[bits(3)]
+    __: u8,
+    /// All vectors are masked, whatever each says.
+    pub function_mask: bool,
+    /// The function interrupts by messages, and does not raise its line.
+    pub enable: bool,
+}
+
+/// Where the table or the pending bits of MSI-X are (PCI 3.0, 6.8.2.4 and 6.8.2.5).
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
+#[derive(PartialEq, Eq)]
+pub struct MsixPlace {
+    /// Number of the BAR.
+    #[bits(3)]
+    pub bar: u8,
+    /// Offset in it, in units of 8 bytes.
+    #[bits(29)]
+    pub offset_in_8_bytes: u32,
+}
+
+/// The last register of a vector (PCI 3.0, 6.8.2.9).
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
+#[derive(PartialEq, Eq)]
+pub struct VectorControl {
+    /// The vector sends no message; what it would have sent is pending.
+    pub masked: bool,
+    #[bits(31)]
+    __: u32,
+}
+
+/// The register that tells of the interrupt line (PCI 3.0, 6.2.4).
+#[bitfield(u32, defmt = cfg(feature = "defmt"))]
+#[derive(PartialEq, Eq)]
+pub struct InterruptRegister {
+    /// What the firmware has stored for the drivers: the number of an interrupt. The function does not use it.
+    pub line: u8,
+    /// 1 to 4: the function has pin A to D; zero: none.
+    pub pin: u8,
+    __: u16,
+}
+
+impl InterruptRegister {
+    /// Line: unknown, or not connected.
+    pub const NO_LINE: u8 = 0xff;
+}
+
 /// The rights that a connection gives this end on a dataport.
 #[bitfield(u32, defmt = cfg(feature = "defmt"))]
 #[derive(PartialEq, Eq)]
@@ -223,6 +329,15 @@ mod tests {
         assert_eq!(BarRegister::from_bits(0x1000_000c).kind(), BarRegister::MEMORY_64);
         assert_eq!(Register::bar(5).map(Register::offset), Some(0x24));
         assert_eq!(Register::bar(6), None);
+        assert_eq!(Register::capability(0x43).map(Register::offset), Some(0x40));
+        assert_eq!((Register::capability(0), Register::capability(0x3f)), (None, None));
+        assert_eq!(Register::capability(0xff).and_then(|last| last.plus(1)), None);
+        assert_eq!(Register::CAPABILITIES.plus(2), Some(Register::INTERRUPT));
+        assert_eq!(MsixRegister::from_bits(0x8003_0011), MsixRegister::from_bits(0x0003_0011).with_enable(true));
+        assert_eq!(MsixRegister::from_bits(0x47ff_0000), MsixRegister::new().with_last_vector(2047).with_function_mask(true));
+        assert_eq!(MsixPlace::from_bits(0x805), MsixPlace::new().with_bar(5).with_offset_in_8_bytes(0x100));
+        assert_eq!(VectorControl::new().with_masked(true).into_bits(), 1);
+        assert_eq!(InterruptRegister::from_bits(0x0000_0129), InterruptRegister::new().with_pin(1).with_line(0x29));
         assert_eq!(ResourceFlags::new().with_io(true).into_bits(), 0x100);
         assert_eq!(ResourceFlags::new().with_memory(true).into_bits(), 0x200);
         assert_eq!(ResourceFlags::new().with_prefetch(true).into_bits(), 0x2000);

@@ -5,7 +5,7 @@ mod machine;
 use std::cell::Cell;
 
 use crossvm_core::{BarWidth, Config, FrameSize, InterruptMode, Rights};
-use crossvm_guest::bare::{Bus, ConfigRegionAccess, PciAddress, PhysicalMemory, PhysicalRange, Window};
+use crossvm_guest::bare::{Bus, ConfigRegionAccess, Message, PciAddress, PhysicalMemory, PhysicalRange, VectorIndex, Window};
 use crossvm_guest::{DataportIndex, EventCount, Word, Words};
 use machine::{Machine, Plan};
 use proptest::prelude::*;
@@ -129,6 +129,14 @@ proptest! {
         let noise = Noise(Cell::new(seed));
         let bus = Bus::new(&noise);
         for function in bus.connections() {
+            if let Ok(Some(msix)) = function.msix(&&noise) {
+                msix.enable();
+                for vector in [VectorIndex::FIRST, VectorIndex::new(seed.to_le_bytes()[0].into()), VectorIndex::new(u16::MAX)] {
+                    let _ = msix.set_message(vector, Message::new(start & !3, 0).unwrap());
+                    let _ = (msix.message(vector), msix.is_pending(vector));
+                }
+            }
+            let _ = (function.pin(), function.noted_line());
             if let Ok(connection) = function.open(&&noise) {
                 let _ = connection.events().take(EventCount::MAX);
                 let _ = connection.dataport(&&noise, DataportIndex::FIRST).map(|dataport| dataport.write(0, b"anything"));

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::bare::PhysicalRange;
+use crate::bare::{PhysicalRange, VectorIndex};
 use crate::fault::Fault;
 use crate::index::DataportIndex;
 use crate::rights::Rights;
@@ -31,6 +31,13 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// The function has no such vector.
+    NoSuchVector {
+        /// What was asked for.
+        vector: VectorIndex,
+        /// How many there are.
+        count: u16,
+    },
     /// A range does not lie in the dataport, or a word in it is not aligned.
     OutOfRange {
         /// First byte of the range.
@@ -56,6 +63,7 @@ impl fmt::Display for Error {
             Self::WindowFull { size } => write!(f, "a BAR of {size:#x} bytes does not fit into the window: give a larger one"),
             Self::Unreachable { range } => write!(f, "guest-physical memory at {range} cannot be reached: the Hal must map it"),
             Self::NoSuchDataport { index, count } => write!(f, "there is no dataport {index}: the connection has {count}"),
+            Self::NoSuchVector { vector, count } => write!(f, "there is no vector {vector}: the function has {count}"),
             Self::OutOfRange { offset, length, size } => {
                 write!(f, "{length} bytes from offset {offset} on do not lie in the dataport of {size} bytes, or are not aligned")
             }

@@ -3,7 +3,7 @@
 use defmt::{Format, Formatter, write};
 use pci_types::{ConfigRegionAccess, PciAddress};
 
-use crate::bare::{Bus, Connection, Dataport, Ecam, Function, MappedRegion, PhysicalRange};
+use crate::bare::{Bus, Connection, Dataport, Ecam, Function, MappedRegion, Msix, PhysicalRange};
 use crate::words::Words;
 
 /// A function's address, which is `pci_types`' own.
@@ -38,6 +38,12 @@ impl<A: ConfigRegionAccess> Format for Bus<A> {
 impl<A: ConfigRegionAccess> Format for Function<'_, A> {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "{}", Address(self.address()));
+    }
+}
+
+impl<A: ConfigRegionAccess, R: Words> Format for Msix<'_, A, R> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{} {=u16} vectors", Address(self.address()), self.vectors());
     }
 }
 

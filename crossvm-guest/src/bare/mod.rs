@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   Bus ──▶ Function ──▶ open ──▶ Connection ──▶ EventRegisters   emit, count, take, clear
-//!    │ ConfigRegionAccess   │         │
-//!    │ (Ecam, ConfigPorts,  │         └────────▶ Dataport         read, write, load, store
-//!    │  or your own)        └── set_intx                │
-//!    └── place: BARs into a Window                 PhysicalMemory (Mapped<your Hal>, or your own)
+//!    │ ConfigRegionAccess  │          │
+//!    │ (Ecam, ConfigPorts, │          └────────▶ Dataport         read, write, load, store
+//!    │  or your own)       ├── set_intx                 │
+//!    │                     └── msix ──▶ Msix       PhysicalMemory (Mapped<your Hal>, or your own)
+//!    └── place: BARs into a Window
 //! ```
 //!
 //! The caller brings two things: a way to configuration space (any [`ConfigRegionAccess`] of `pci_types`; [`Ecam`] and, on x86,
@@ -42,10 +43,37 @@
 //! }
 //! ```
 //!
+//! # Interrupts
+//!
+//! | | INTx | MSI-X |
+//! | --- | --- | --- |
+//! | which devices have it | all: [`Function::pin`] | those of the extended profile, where the VM monitor takes messages: [`Function::msix`] is `Some` |
+//! | what arrives | a level: high while COUNT is not zero | a message for each time events come; one for all that came while masked |
+//! | on which interrupt | the machine's description tells for the pin; on a PC, [`Function::noted_line`] | the guest chooses: [`Msix::set_message`] |
+//! | switched by | [`Function::set_intx`] | [`Msix::enable`], and then the line stays low; [`Msix::set_mask`] |
+//! | whether it was this function | [`Function::interrupt_pending`], or COUNT | its message says so |
+//!
+//! ```no_run
+//! # use crossvm_guest::bare::{ConfigRegionAccess, Error, Function, Intx, Mask, Message, PhysicalMemory, VectorIndex};
+//! /// Makes `function` interrupt: by `message`, which the program's interrupt controller has given it, or else by the line.
+//! fn arm(function: &Function<'_, impl ConfigRegionAccess>, memory: &impl PhysicalMemory, message: Message) -> Result<(), Error> {
+//!     match function.msix(memory)? {
+//!         Some(msix) => {
+//!             msix.set_message(VectorIndex::FIRST, message)?;
+//!             msix.set_mask(VectorIndex::FIRST, Mask::Open)?;
+//!             msix.enable();
+//!         }
+//!         None => function.set_intx(Intx::Enabled),
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Waiting
 //!
-//! How a guest waits for an interrupt is its own matter. The line is high while COUNT is not zero and INTx is enabled, so whoever
-//! takes all events before it sleeps, with interrupts off in between, sleeps through none.
+//! How a guest waits for an interrupt is its own matter. The line is high while COUNT is not zero and INTx is enabled, and a message that comes
+//! while the processor's interrupts are off stays pending in its controller: so whoever takes all events before it sleeps, with interrupts
+//! off in between, sleeps through none.
 
 mod bars;
 mod bus;
@@ -56,6 +84,7 @@ mod error;
 mod format;
 mod function;
 mod memory;
+mod msix;
 mod window;
 
 pub use bars::{Bar, Bars};
@@ -63,8 +92,9 @@ pub use bus::Bus;
 pub use connection::{Connection, DataportInfo};
 pub use dataport::Dataport;
 pub use error::Error;
-pub use function::{Function, Intx};
+pub use function::{Function, Intx, Pin};
 pub use memory::{PhysicalMemory, PhysicalRange};
+pub use msix::{Mask, Message, Msix, VectorIndex};
 pub use pci_types::{ConfigRegionAccess, PciAddress};
 pub use window::Window;
 

@@ -3,8 +3,14 @@
 use core::cell::RefCell;
 use core::ptr::NonNull;
 
-use crossvm_guest::bare::{Bus, ConfigRegionAccess, Ecam, Error, Hal, Intx, Mapped, PciAddress, PhysicalMemory, PhysicalRange, Window};
-use crossvm_guest::spec::{BarRegister, Command, HeaderRegister, IdRegister, Register, ResourceFlags, RightsRegister, Status};
+use crossvm_guest::bare::{
+    Bus, ConfigRegionAccess, Ecam, Error, Hal, Intx, Mapped, Mask, Message, PciAddress, PhysicalMemory, PhysicalRange, Pin, VectorIndex,
+    Window,
+};
+use crossvm_guest::spec::{
+    BarRegister, CapabilityHeader, Command, HeaderRegister, IdRegister, InterruptRegister, MsixPlace, MsixRegister, Register,
+    ResourceFlags, RightsRegister, Status, VectorControl,
+};
 use crossvm_guest::{DataportIndex, EventCount, Fault, Rights};
 use defmt::Format;
 
@@ -57,6 +63,12 @@ impl Registers {
         registers[1] = 2;
         registers[4] = 4096;
         registers[5] = 8192;
+        // MSI-X, whose table is in the second BAR.
+        registers[1] |= 1 << 20;
+        registers[13] = 0x40;
+        registers[16] = 0x11;
+        registers[17] = 1;
+        registers[18] = 1;
         Self(RefCell::new(registers))
     }
 }
@@ -69,7 +81,7 @@ impl ConfigRegionAccess for Registers {
     unsafe fn write(&self, _: PciAddress, offset: u16, value: u32) {
         let register = usize::from(offset / 4);
         match register {
-            1 => self.0.borrow_mut()[register] = value,
+            1 => self.0.borrow_mut()[register] = value | 1 << 20,
             4 | 5 => self.0.borrow_mut()[register] = value & !0xfff,
             _ => (),
         }
@@ -90,6 +102,13 @@ fn plain() {
     show(&Window::new(range()));
     show(&Intx::Enabled);
     show(&Intx::Disabled);
+    for pin in [Pin::A, Pin::B, Pin::C, Pin::D] {
+        show(&pin);
+    }
+    show(&VectorIndex::FIRST);
+    show(&Message::new(4096, 7).expect("an address of a word"));
+    show(&Mask::Masked);
+    show(&Mask::Open);
 }
 
 fn driver() {
@@ -101,6 +120,7 @@ fn driver() {
     let bars = function.bars().expect("they are sound");
     show(&bars);
     show(bars.event_registers().expect("the first is there"));
+    show(&function.msix(&memory).expect("it is sound").expect("it is there"));
     let connection = function.open(&memory).expect("it is sound");
     show(&connection);
     show(connection.events());
@@ -144,6 +164,11 @@ fn registers() {
     show(&BarRegister::new().with_kind(2));
     show(&Command::new().with_memory(true));
     show(&Status::new().with_interrupt(true));
+    show(&CapabilityHeader::new().with_id(CapabilityHeader::MSIX));
+    show(&MsixRegister::new().with_enable(true));
+    show(&MsixPlace::new().with_bar(5));
+    show(&VectorControl::new().with_masked(true));
+    show(&InterruptRegister::new().with_pin(1));
     show(&RightsRegister::new().with_read(true));
     show(&ResourceFlags::new().with_memory(true));
 }
@@ -157,6 +182,7 @@ fn faults() {
         Fault::TooManyDataports { claimed: 9, bars: 2 },
         Fault::DataportSize { index, claimed: 0, bar: 4096 },
         Fault::ShortBar { bar: 1 },
+        Fault::Msix,
         Fault::BarKind { bar: 1 },
     ];
     for fault in all {
@@ -171,6 +197,7 @@ fn errors() {
         Error::WindowFull { size: 4096 },
         Error::Unreachable { range: range() },
         Error::NoSuchDataport { index, count: 1 },
+        Error::NoSuchVector { vector: VectorIndex::new(1), count: 1 },
         Error::OutOfRange { offset: 4000, length: 1, size: 4000 },
         Error::NoRight { needed: Rights::Write, granted: Rights::Read },
     ];
