@@ -1,8 +1,9 @@
 //! Dataports as the memory of a message channel.
 
-use crossvm_channel::Memory;
+use crossvm_channel::{Doorbell, Memory, RingFailed};
 
 use crate::raw::{load_barrier, memory_barrier};
+use crate::registers::EventRegisters;
 use crate::words::Words;
 
 /// Memory of any kind, cached or not, for a [`Channel`](crossvm_channel::Channel): it is accessed in aligned words, and ordered by instructions that
@@ -46,5 +47,13 @@ impl<W: Words> Memory for Ordered<W> {
 
     fn write(&self, offset: usize, bytes: &[u8]) {
         let _ = self.0.copy_in(offset, bytes);
+    }
+}
+
+/// EMIT is the doorbell of a channel.
+impl<R: Words> Doorbell for EventRegisters<R> {
+    fn ring(&self) -> Result<(), RingFailed> {
+        self.emit();
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Dataports: memory shared with the peer.
 
 use crate::bare::Error;
+use crate::memory::Ordered;
 use crate::rights::Rights;
 use crate::words::{Word, Words};
 
@@ -70,6 +71,18 @@ impl<R: Words> Dataport<R> {
     pub fn store<W: Word>(&self, offset: usize, value: W) -> Result<(), Error> {
         self.check(Rights::Write)?;
         self.region.store(offset, value).ok_or(self.out_of_range(offset, size_of::<W>()))
+    }
+
+    /// The dataport as the memory of a message [channel](crate::channel), whose doorbell is the connection's
+    /// [`EventRegisters`](crate::EventRegisters).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRight`] where this end may not both read and write.
+    pub fn into_memory(self) -> Result<Ordered<R>, Error> {
+        self.check(Rights::Read)?;
+        self.check(Rights::Write)?;
+        Ok(Ordered(self.region))
     }
 
     fn check(&self, needed: Rights) -> Result<(), Error> {

@@ -32,7 +32,7 @@ const NO_STD: [&str; 8] = [
     "crossvm-guest",
 ];
 /// Their features that need one, or an installed seL4 (`libsel4`).
-const HOSTED: [&str; 7] = ["default", "drawing", "crossvm-manifest/microkit", "toml", "libsel4", "linux", "command"];
+const HOSTED: [&str; 8] = ["default", "drawing", "crossvm-manifest/microkit", "toml", "libsel4", "linux", "tokio", "command"];
 
 /// The package, and its profile, that link only where no panic can be reached.
 const PANIC_FREE: &str = "panic-free";
