@@ -57,10 +57,10 @@ pub enum Armed {
 /// the next peer. Dropped, it closes.
 #[derive(Debug)]
 pub struct Channel<M: Memory, D: Doorbell> {
-    base: Base<M, D>,
+    pub(crate) base: Base<M, D>,
     config: Config,
-    producer: Producer,
-    consumer: Consumer,
+    pub(crate) producer: Producer,
+    pub(crate) consumer: Consumer,
     /// What the sessions before this one carried.
     past: Statistics,
     /// This end's, never 0.
@@ -152,7 +152,10 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
 
     fn meet(&mut self) -> Result<Option<(Session, [Ring; 2])>, Broken> {
         let base = &self.base;
-        if base.ask(OF_STATE) != OPEN || base.ask(OF_MAGIC) != MAGIC {
+        let state = base.ask(OF_STATE);
+        // A peer that was accepted can have met this end, sent something, and closed, all before this end asks again.
+        let met = |state| matches!(state, OPEN | CLOSED);
+        if !met(state) || base.ask(OF_MAGIC) != MAGIC {
             return Ok(None);
         }
         let peer = base.ask(OF_GENERATION);
@@ -160,6 +163,9 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
             return Ok(None);
         }
         if peer != self.accepted {
+            if state == CLOSED {
+                return Ok(None);
+            }
             self.accepted = peer;
             base.tell(OF_ACCEPTED, peer);
             base.doorbell.ring()?;
@@ -167,7 +173,7 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
         // The peer takes this back before it changes its generation: so it is that generation's that is read, if that is still the same.
         let accepted = base.ask(OF_ACCEPTED);
         let words = [OF_VERSION, OF_SIZE, OF_FEATURES, OF_PROTOCOL].map(|offset| base.ask(offset));
-        if accepted != self.generation || base.ask(OF_GENERATION) != peer || base.ask(OF_STATE) != OPEN {
+        if accepted != self.generation || base.ask(OF_GENERATION) != peer || !met(base.ask(OF_STATE)) {
             return Ok(None);
         }
         let [version, size, features, protocol] = words;

@@ -91,6 +91,8 @@ mod memory;
 #[cfg(feature = "notifier")]
 mod notifier;
 mod observe;
+#[cfg(test)]
+mod proof;
 mod receiver;
 mod sender;
 mod shared;

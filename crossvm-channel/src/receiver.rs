@@ -47,6 +47,11 @@ impl Consumer {
         Self { session, ring, position: 0, offset: 0, tail: 0, told: 0, checked: 0, received: Received::NONE }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn begin_at(&mut self, position: u32) {
+        (self.position, self.tail, self.told, self.checked) = (position, position, position, position);
+    }
+
     /// What was agreed, or why nothing is.
     pub(crate) const fn session(&self) -> Result<Session, Broken> {
         self.session
@@ -120,6 +125,13 @@ impl Consumer {
         let available = tail.wrapping_sub(self.position);
         if available > self.ring.capacity || available < self.available() || !tail.is_multiple_of(UNIT) {
             return Err(self.broken(base.violated(session, Violation::Tail)));
+        }
+        // A peer that starts anew sets its TAIL to 0. Just before positions wrap, that looks as if it had written on.
+        if tail == 0
+            && available != 0
+            && let Err(broken @ (Broken::Restarted | Broken::Refused(_) | Broken::Violated(_))) = base.check_peer(session)
+        {
+            return Err(self.broken(broken));
         }
         self.tail = tail;
         Ok(available != 0)
@@ -212,7 +224,8 @@ impl<M: Memory, D: Doorbell> Receiver<'_, M, D> {
         let needed = length as usize;
         let Some(buffer) = buffer.get_mut(..needed) else { return Err(RecvError::TooShort { needed }) };
         self.base.memory.read(start, buffer);
-        self.consumer.consume(self.base, length)?;
+        // The message is whole. Where the channel breaks, the next call says so.
+        let _ = self.consumer.consume(self.base, length);
         Ok(needed)
     }
 

@@ -49,6 +49,11 @@ impl Producer {
         Self { session, ring, position: 0, offset: 0, told: 0, checked: 0, head: 0, wanted: 0, sent }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn begin_at(&mut self, position: u32) {
+        (self.position, self.told, self.checked, self.head) = (position, position, position, position);
+    }
+
     /// What was agreed, or why nothing is.
     pub(crate) const fn session(&self) -> Result<Session, Broken> {
         self.session
@@ -92,6 +97,8 @@ impl Producer {
                 self.wanted = total;
                 // What fills the ring must be known to the peer, or nobody will ever read it.
                 self.flush(base)?;
+                // Nobody else would tell a sender that only tries again.
+                base.check_peer(session).map_err(|broken| self.broken(broken))?;
                 return Err(SendError::Full);
             }
         }
