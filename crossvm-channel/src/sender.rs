@@ -162,7 +162,11 @@ impl Producer {
             Err(failed) => return Err(self.broken(failed.into())),
         }
         self.checked = self.position;
-        base.check_peer(session).map_err(|broken| self.broken(broken))
+        match base.check_peer(session).map_err(|broken| self.broken(broken)) {
+            // A peer that closes may have read all of it before: that is told by the next call.
+            Ok(()) | Err(Broken::Closed) => Ok(()),
+            Err(broken) => Err(broken),
+        }
     }
 
     /// Announces that this side sleeps until there is room for the message that found none; `true` where there is room already.
@@ -248,7 +252,8 @@ impl<M: Memory, D: Doorbell> Sender<'_, M, D> {
     ///
     /// # Errors
     ///
-    /// [`Broken`]: what was pushed may never be read.
+    /// [`Broken`]: what was pushed may never be read. That the peer has [closed](Broken::Closed) is an error of the next call: it may have read
+    /// this first.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Broken> {
         self.producer.flush(self.base)

@@ -116,8 +116,20 @@ fn what_was_sent_before_the_close_is_received() {
     drop(a);
     assert_eq!(recv(&mut b).unwrap(), b"last");
     assert_eq!(recv(&mut b), Err(RecvError::Broken(Broken::Closed)));
+    assert_eq!(b.try_send(b"x"), Ok(()), "the peer could have read it before it closed");
     assert_eq!(b.try_send(b"x"), Err(SendError::Broken(Broken::Closed)));
     assert_eq!(b.peer().state, SideState::Closed);
+}
+
+#[test]
+fn an_answer_to_a_peer_that_takes_it_and_closes_at_once_is_no_error() {
+    let words = words(4096);
+    let (mut a, mut b) = pair(&words);
+    b.push(b"the answer").unwrap();
+    // In real life after the answer was told, and before this end looks at the peer again.
+    a.close();
+    assert_eq!(b.flush(), Ok(()));
+    assert_eq!(b.push(b"more"), Err(SendError::Broken(Broken::Closed)));
 }
 
 #[test]
