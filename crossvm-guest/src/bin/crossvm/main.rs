@@ -8,20 +8,27 @@
 //!             └───────────┴ failure   why it failed, and the exit status
 //! ```
 
+mod bench;
 mod bind;
 mod completions;
 mod data;
 mod describe;
 mod events;
 mod failure;
+mod histogram;
 mod info;
+mod latency;
 mod list;
 mod man;
 mod monitor;
 mod options;
 mod output;
+mod ping;
+mod pong;
+mod runs;
 mod session;
 mod stop;
+mod talk;
 mod transfer;
 mod values;
 

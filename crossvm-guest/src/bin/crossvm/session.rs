@@ -12,6 +12,8 @@ use crate::values;
 
 /// What `send` and `recv` speak.
 pub(crate) const FILE: Protocol = Protocol::named(*b"file");
+/// What `ping`, `bench` and `pong` speak.
+pub(crate) const PING: Protocol = Protocol::named(*b"ping");
 
 /// Where a channel is.
 #[derive(Debug, Args)]
@@ -103,6 +105,7 @@ impl Where {
 fn program(protocol: Protocol) -> String {
     match protocol {
         FILE => "crossvm send or recv".to_owned(),
+        PING => "crossvm ping, bench or pong".to_owned(),
         other => other.to_string(),
     }
 }

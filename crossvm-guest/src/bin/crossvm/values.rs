@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use crossvm_guest::{DataportIndex, EventCount};
 
+use crate::runs::SHORTEST;
+
 /// A place in a dataport.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
@@ -22,6 +24,14 @@ pub(crate) struct Place {
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let number = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| usize::from_str_radix(digits, 16));
     number.map_err(|error| format!("{error}: give bytes, decimal or 0x hexadecimal"))
+}
+
+/// Length of a message of `ping` and `bench`: its number must fit into it.
+pub(crate) fn message_size(text: &str) -> Result<usize, String> {
+    match bytes(text)? {
+        short if short < SHORTEST => Err(format!("give at least {SHORTEST} bytes")),
+        size => Ok(size),
+    }
 }
 
 /// A number of events, at least one.
@@ -70,6 +80,8 @@ mod tests {
             assert!(seconds(bad).is_err(), "{bad}");
         }
         assert_eq!(interval("0.01"), Ok(Duration::from_millis(10)));
+        assert_eq!(message_size("8"), Ok(8));
+        assert!(message_size("7").is_err() && message_size("-8").is_err());
         assert!(interval("0").is_err() && interval("0.009").is_err());
     }
 }
