@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) peer: u32,
     /// Both write WAKE before they sleep.
     pub(crate) suppression: bool,
+    /// The peer never sleeps for a message or for room.
+    pub(crate) polling: bool,
 }
 
 impl From<RingFailed> for Broken {
@@ -86,6 +88,9 @@ impl<M: Memory, D: Doorbell> Base<M, D> {
     /// it did.
     #[inline]
     pub(crate) fn ring_if_asleep(&self, session: Session, wake: u32, from: u32, to: u32) -> Result<bool, RingFailed> {
+        if session.polling {
+            return Ok(false);
+        }
         if session.suppression {
             // Either the peer sees what was told before it sleeps, or this sees that it sleeps.
             self.memory.fence();

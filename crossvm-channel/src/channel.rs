@@ -11,7 +11,7 @@ use crate::receiver::{Consumer, Message, Receiver};
 use crate::sender::{Producer, Sender, WriteGrant};
 use crate::spec::{
     CLOSED, DOWN, MAGIC, MIN_SIZE, OF_ACCEPTED, OF_FEATURES, OF_GENERATION, OF_HEAD, OF_MAGIC, OF_PROTOCOL, OF_SIZE, OF_STATE, OF_TAIL,
-    OF_VERSION, OF_VIOLATION, OF_WAKE_READER, OF_WAKE_WRITER, OPEN, SUPPRESSION, VERSION,
+    OF_VERSION, OF_VIOLATION, OF_WAKE_READER, OF_WAKE_WRITER, OPEN, POLLING, SUPPRESSION, VERSION,
 };
 use crate::statistics::{Received, Sent, Statistics};
 
@@ -187,7 +187,8 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
         let size = size.min(told_size(base.memory.len()));
         let Some(rings) = rings(size) else { return incompatible(Incompatible::Size(size)) };
         let suppression = features & self.config.features() & SUPPRESSION != 0;
-        Ok(Some((Session { peer, suppression }, rings)))
+        let polling = features & POLLING != 0;
+        Ok(Some((Session { peer, suppression, polling }, rings)))
     }
 
     /// Whether the channel carries messages in both directions.

@@ -2,6 +2,7 @@
 
 use crate::error::Protocol;
 use crate::side::Side;
+use crate::spec::{POLLING, SUPPRESSION};
 
 /// What an end of a channel may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +12,14 @@ pub struct Config {
     protocol: Protocol,
     spins: u32,
     suppression: bool,
+    polling: bool,
 }
 
 impl Config {
     /// The end `side`, with the protocol zero, without spinning, ringing only a peer that sleeps.
     #[must_use]
     pub const fn new(side: Side) -> Self {
-        Self { side, protocol: Protocol(0), spins: 0, suppression: true }
+        Self { side, protocol: Protocol(0), spins: 0, suppression: true, polling: false }
     }
 
     /// What the messages mean: two ends that do not agree do not connect.
@@ -41,6 +43,14 @@ impl Config {
         self
     }
 
+    /// This end looks by itself, again and again: the peer neither rings it for messages or room, nor looks whether it sleeps, which costs
+    /// more than a short message. What waits at this end all the same must come back by itself.
+    #[must_use]
+    pub const fn polling(mut self) -> Self {
+        self.polling = true;
+        self
+    }
+
     /// Which end.
     #[must_use]
     pub const fn side(&self) -> Side {
@@ -58,6 +68,7 @@ impl Config {
     }
 
     pub(crate) const fn features(&self) -> u32 {
-        if self.suppression { crate::spec::SUPPRESSION } else { 0 }
+        let suppression = if self.suppression { SUPPRESSION } else { 0 };
+        suppression | if self.polling { POLLING } else { 0 }
     }
 }

@@ -54,6 +54,20 @@ pub(crate) const fn record(length: u32) -> u32 {
     UNIT.wrapping_add(length.wrapping_add(UNIT.wrapping_sub(1)) & !UNIT.wrapping_sub(1))
 }
 
+/// A record's header: a length in bytes, and a kind.
+#[inline]
+pub(crate) const fn header(length: u32, kind: u32) -> [u8; UNIT as usize] {
+    ((kind as u64) << 32 | length as u64).to_le_bytes()
+}
+
+/// What a record's header says: a length in bytes, and a kind.
+#[inline]
+pub(crate) const fn length_and_kind(header: [u8; UNIT as usize]) -> (u32, u32) {
+    // As one number, so that it stays in one register.
+    let both = u64::from_le_bytes(header);
+    ((both & u32::MAX as u64) as u32, (both >> 32) as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +89,11 @@ mod tests {
     #[test]
     fn records_are_padded() {
         assert_eq!([0, 1, 8, 9].map(record), [8, 16, 16, 24]);
+    }
+
+    #[test]
+    fn a_header_is_two_words_little_endian() {
+        assert_eq!(header(0x0403_0201, 5), [1, 2, 3, 4, 5, 0, 0, 0]);
+        assert_eq!(length_and_kind([1, 2, 3, 4, 5, 0, 0, 0]), (0x0403_0201, 5));
     }
 }

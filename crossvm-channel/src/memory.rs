@@ -46,6 +46,18 @@ pub trait Memory {
     /// Copies bytes in.
     fn write(&self, offset: usize, bytes: &[u8]);
 
+    /// The line at `offset` will be read soon: it may be fetched already. Changes nothing, and need not do anything.
+    #[inline]
+    fn prefetch(&self, offset: usize) {
+        let _ = offset;
+    }
+
+    /// The line at `offset` will be written soon: it may be fetched already. Changes nothing, and need not do anything.
+    #[inline]
+    fn prefetch_to_write(&self, offset: usize) {
+        let _ = offset;
+    }
+
     /// The address of a byte, for whoever can use memory that changes under its hands, as a system call or a device; `None` where ordinary
     /// accesses would not do.
     fn pointer(&self, offset: usize) -> Option<NonNull<u8>> {
@@ -78,6 +90,12 @@ impl<M: Memory + ?Sized> Memory for &M {
     }
     fn write(&self, offset: usize, bytes: &[u8]) {
         (**self).write(offset, bytes);
+    }
+    fn prefetch(&self, offset: usize) {
+        (**self).prefetch(offset);
+    }
+    fn prefetch_to_write(&self, offset: usize) {
+        (**self).prefetch_to_write(offset);
     }
     fn pointer(&self, offset: usize) -> Option<NonNull<u8>> {
         (**self).pointer(offset)

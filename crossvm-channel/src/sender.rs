@@ -5,13 +5,16 @@ use core::ptr::NonNull;
 use crate::base::{Base, Session};
 use crate::doorbell::Doorbell;
 use crate::error::{Broken, SendError, Violation};
-use crate::layout::{Ring, record};
+use crate::layout::{Ring, header, record};
 use crate::memory::Memory;
 use crate::spec::{ARMED, DATA, OF_HEAD, OF_TAIL, OF_WAKE_READER, OF_WAKE_WRITER, SKIP, UNIT};
 use crate::statistics::Sent;
 
 /// A writer tells how far it is at the latest after so many bytes: the peer can begin to read while this side still writes.
 const TELL_AFTER: u32 = 4096;
+
+/// How many bytes ahead of a message the writer fetches, to own the lines by the time it writes to them: the peer has read them last.
+const AHEAD: u32 = 512;
 
 /// Where the writing end stands. Nothing in it comes from the peer unchecked.
 #[derive(Debug)]
@@ -102,6 +105,9 @@ impl Producer {
                 return Err(SendError::Full);
             }
         }
+        if start.wrapping_add(AHEAD) < self.ring.capacity {
+            base.memory.prefetch_to_write(self.ring.at(start.wrapping_add(AHEAD)));
+        }
         Ok(Place { skip, start })
     }
 
@@ -135,10 +141,10 @@ impl Producer {
         }
     }
 
+    /// TAIL is told after it, so it need not be there at once.
     #[inline]
     fn write_header<M: Memory, D>(&self, base: &Base<M, D>, offset: u32, length: u32, kind: u32) {
-        base.memory.store(self.ring.at(offset), length);
-        base.memory.store(self.ring.at(offset.wrapping_add(4)), kind);
+        base.memory.write(self.ring.at(offset), &header(length, kind));
     }
 
     #[inline]

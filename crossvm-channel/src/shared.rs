@@ -5,7 +5,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::memory::Memory;
 
@@ -63,13 +63,14 @@ impl<'memory> Shared<'memory> {
     /// The word at `offset`, or `None` where it is not all in the memory or not aligned.
     #[inline]
     fn word(&self, offset: usize) -> Option<&AtomicU32> {
-        let at = self.at(offset, size_of::<u32>())?;
-        if !offset.is_multiple_of(size_of::<u32>()) {
+        const WORD: usize = size_of::<u32>();
+        // An aligned word that begins before the last whole one's end lies in the memory.
+        if offset % WORD != 0 || offset >= self.len & !(WORD - 1) {
             return None;
         }
-        // SAFETY: in the memory (checked) and aligned, as `start` and `offset` are. That the other side writes to it in other ways than by
+        // SAFETY: in the memory and aligned, as `start` and `offset` are. That the other side writes to it in other ways than by
         // atomics can only be where it is another program, which the language knows nothing of.
-        Some(unsafe { AtomicU32::from_ptr(at.cast().as_ptr()) })
+        Some(unsafe { AtomicU32::from_ptr(self.start.add(offset).cast().as_ptr()) })
     }
 }
 
@@ -78,6 +79,52 @@ impl<'memory> Shared<'memory> {
 fn keep_copy() {
     // SAFETY: nothing happens. But for the compiler it may have changed all memory that others can reach.
     unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
+}
+
+/// All accesses to memory before it come before all after it.
+#[cfg(any(miri, not(target_arch = "x86_64")))]
+#[inline]
+fn full_fence() {
+    core::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// All accesses to memory before it come before all after it. A locked instruction does that to memory that is cached, and in less time than
+/// MFENCE, which is what the compiler would take.
+#[cfg(all(not(miri), target_arch = "x86_64"))]
+#[inline]
+fn full_fence() {
+    // SAFETY: nothing is added to what is on top of the stack.
+    unsafe { core::arch::asm!("lock add dword ptr [rsp], 0") };
+}
+
+/// Copies bytes. Short messages are many, and a call for each would take as long as the copy: up to 64 bytes go through registers, in two halves
+/// that may overlap.
+///
+/// # Safety
+///
+/// `length` bytes from `from` on can be read, and as many from `to` on written; they do not overlap.
+#[inline]
+unsafe fn copy(from: NonNull<u8>, to: NonNull<u8>, length: usize) {
+    /// Copies `length` bytes, from one `T` to two.
+    #[inline]
+    unsafe fn halves<T>(from: NonNull<u8>, to: NonNull<u8>, length: usize) {
+        let second = length.wrapping_sub(size_of::<T>());
+        // SAFETY: both parts lie in the `length` bytes, as the caller promises.
+        unsafe {
+            let (head, tail) = (from.cast::<T>().read_unaligned(), from.add(second).cast::<T>().read_unaligned());
+            to.cast::<T>().write_unaligned(head);
+            to.add(second).cast::<T>().write_unaligned(tail);
+        }
+    }
+    // SAFETY: each arm gives a length from one of its type to two, and the caller vouches for the bytes.
+    unsafe {
+        match length {
+            8..=16 => halves::<u64>(from, to, length),
+            17..=32 => halves::<[u64; 2]>(from, to, length),
+            33..=64 => halves::<[u64; 4]>(from, to, length),
+            _ => to.copy_from_nonoverlapping(from, length),
+        }
+    }
 }
 
 impl Memory for Shared<'_> {
@@ -112,7 +159,7 @@ impl Memory for Shared<'_> {
 
     #[inline]
     fn fence(&self) {
-        fence(Ordering::SeqCst);
+        full_fence();
     }
 
     #[inline]
@@ -120,7 +167,7 @@ impl Memory for Shared<'_> {
         if let Some(at) = self.at(offset, buffer.len()) {
             // SAFETY: both are as long as the buffer; the buffer is this program's own, and so no part of the memory, to which nobody makes
             // references.
-            unsafe { at.copy_to_nonoverlapping(NonNull::from_mut(buffer).cast(), buffer.len()) };
+            unsafe { copy(at, NonNull::from_mut(buffer).cast(), buffer.len()) };
             keep_copy();
         }
     }
@@ -129,9 +176,33 @@ impl Memory for Shared<'_> {
     fn write(&self, offset: usize, bytes: &[u8]) {
         if let Some(at) = self.at(offset, bytes.len()) {
             // SAFETY: as for `read`.
-            unsafe { at.copy_from_nonoverlapping(NonNull::from_ref(bytes).cast(), bytes.len()) };
+            unsafe { copy(NonNull::from_ref(bytes).cast(), at, bytes.len()) };
             keep_copy();
         }
+    }
+
+    #[cfg(all(not(miri), target_arch = "x86_64"))]
+    #[inline]
+    fn prefetch(&self, offset: usize) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: no access: what is outside of the memory is not fetched.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(self.start.as_ptr().wrapping_add(offset).cast()) };
+    }
+
+    #[cfg(all(not(miri), target_arch = "x86_64"))]
+    #[inline]
+    fn prefetch_to_write(&self, offset: usize) {
+        let at = self.start.as_ptr().wrapping_add(offset);
+        // SAFETY: no access: what is outside of the memory is not fetched.
+        unsafe { core::arch::asm!("prefetchw [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly)) };
+    }
+
+    #[cfg(all(not(miri), target_arch = "aarch64"))]
+    #[inline]
+    fn prefetch(&self, offset: usize) {
+        let at = self.start.as_ptr().wrapping_add(offset);
+        // SAFETY: no access: what is outside of the memory is not fetched.
+        unsafe { core::arch::asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly)) };
     }
 
     #[inline]
@@ -177,6 +248,23 @@ mod tests {
         }
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
         assert!(memory.pointer(15).is_some() && memory.pointer(16).is_none());
+    }
+
+    #[test]
+    fn copies_of_all_lengths_are_right_and_no_longer() {
+        let words = words(40);
+        let memory = Shared::of(&words);
+        let bytes: Vec<u8> = (1..=200).collect();
+        for length in 0..200 {
+            memory.write(0, &[0; 320]);
+            memory.write(5, bytes.get(..length).unwrap());
+            let mut all = [7; 320];
+            memory.read(0, &mut all);
+            assert!(all.iter().enumerate().all(|(at, byte)| *byte == if (5..5 + length).contains(&at) { bytes[at - 5] } else { 0 }));
+            let mut back = [9; 210];
+            memory.read(5, back.get_mut(..length).unwrap());
+            assert_eq!((&back[..length], &back[length..]), (&bytes[..length], &[9; 210][length..]));
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub const OF_MAGIC: u32 = 0;
 pub const OF_VERSION: u32 = 4;
 /// How many bytes of memory this side has. The smaller of the two sides' numbers counts.
 pub const OF_SIZE: u32 = 8;
-/// What this side can do: [`SUPPRESSION`]. What both can is used.
+/// What this side can do: [`SUPPRESSION`], of which what both can is used; and what it does: [`POLLING`].
 pub const OF_FEATURES: u32 = 12;
 /// What the messages mean, as the program says.
 pub const OF_PROTOCOL: u32 = 16;
@@ -88,3 +88,5 @@ pub const SKIP: u32 = 2;
 
 /// Feature: this side writes WAKE before it sleeps, so it need not be rung otherwise.
 pub const SUPPRESSION: u32 = 1;
+/// Feature: this side never sleeps for a message or for room, so it need not be rung for them.
+pub const POLLING: u32 = 2;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 
 use crossvm_channel::{
-    Broken, Channel, Config, Doorbell, Incompatible, Memory, Protocol, RecvError, RingFailed, SendError, Shared, Side, SideState, Silent,
+    Armed, Broken, Channel, Config, Doorbell, Incompatible, Interest, Memory, Protocol, RecvError, RingFailed, SendError, Shared, Side, SideState, Silent,
     View, spec,
 };
 
@@ -203,7 +203,6 @@ impl Doorbell for &Bell {
 
 #[test]
 fn the_doorbell_rings_once_for_each_sleep_and_never_else() {
-    use crossvm_channel::{Armed, Interest};
     let words = words(4096);
     let bells = (Bell::default(), Bell::default());
     let mut a = Channel::open(Shared::of(&words), &bells.0, Config::new(Side::A)).unwrap();
@@ -249,6 +248,24 @@ fn a_peer_that_does_not_say_when_it_sleeps_is_rung_always() {
     a.try_send(b"1").unwrap();
     a.try_send(b"2").unwrap();
     assert_eq!(bell.0.get(), 2);
+}
+
+#[test]
+fn a_peer_that_polls_is_not_rung_for_messages() {
+    let words = words(4096);
+    let bells = (Bell::default(), Bell::default());
+    let mut a = Channel::open(Shared::of(&words), &bells.0, Config::new(Side::A)).unwrap();
+    let mut b = Channel::open(Shared::of(&words), &bells.1, Config::new(Side::B).polling()).unwrap();
+    meet(&mut a, &mut b);
+    bells.0.0.set(0);
+    bells.1.0.set(0);
+    assert_eq!(b.arm(Interest::Message), Ok(Armed::Sleep));
+    a.try_send(b"1").unwrap();
+    assert_eq!(recv(&mut b).unwrap(), b"1");
+    assert_eq!(bells.0.0.get(), 0);
+    assert_eq!(a.arm(Interest::Message), Ok(Armed::Sleep));
+    b.try_send(b"2").unwrap();
+    assert_eq!(bells.1.0.get(), 1, "the other one sleeps as ever");
 }
 
 #[test]
