@@ -2,6 +2,7 @@
 
 mod apt;
 mod architecture;
+mod bench;
 mod cache;
 mod check;
 mod demo;
@@ -61,6 +62,7 @@ enum Verb {
     },
     /// Build the hypervisor and the guests' programs
     Build,
+    Bench(bench::Arguments),
     Check(check::Arguments),
     Demo(demo::Arguments),
     Link(link::Arguments),
@@ -98,6 +100,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
             let guest = programs::build_guest(&workspace, &ready.toolchain, Architecture::Arm64)?;
             output::line(format!("{}\n{}", guest.crossvm.display(), guest.demo.display()));
         }
+        Verb::Bench(arguments) => bench::bench(&workspace, &arguments)?,
         Verb::Check(arguments) => return check::check(&arguments),
         Verb::Run(arguments) => {
             interrupt::watch()?;

@@ -20,8 +20,10 @@ pub(crate) const SIZES: [usize; 4] = [8, 64, 4096, 65536];
 /// What a contender is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// What nothing can beat.
+    /// What nothing can beat between two threads.
     Limit,
+    /// The same work without anybody else: for comparison.
+    Alone,
     /// This project's.
     Ours,
     /// Someone else's.
@@ -50,6 +52,11 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
+    /// Whether it can answer each message at once.
+    pub(crate) fn answers(&self) -> bool {
+        self.pace == Pace::Single && self.kind != Kind::Alone
+    }
+
     /// Carries `count` messages of `size` bytes; how long it took.
     pub(crate) fn run(&self, measure: Measure, size: usize, count: u64) -> Result<Duration> {
         (self.run)(measure, size, count)
@@ -70,13 +77,20 @@ macro_rules! for_each_size {
 }
 
 /// All of them, in the order in which they are shown. The first is the limit.
-pub(crate) const CONTENDERS: [Contender; 10] = [
+pub(crate) const CONTENDERS: [Contender; 11] = [
     Contender {
         name: "memcpy",
         way: "blocks of one length, one store and one load of an index for each, no header, no check, no wake-up",
         kind: Kind::Limit,
         pace: Pace::Single,
         run: |measure, size, count| measure.of(memcpy::Blocks::pair(size)?, size, count),
+    },
+    Contender {
+        name: "memcpy alone",
+        way: "the same blocks, written until there is no room and read until there is nothing, by one thread",
+        kind: Kind::Alone,
+        pace: Pace::Single,
+        run: |_, size, count| Measure::OneThread.of(memcpy::Blocks::pair(size)?, size, count),
     },
     Contender {
         name: "crossvm",

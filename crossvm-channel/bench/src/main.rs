@@ -1,37 +1,96 @@
-//! x
+//! How fast crossvm-channel is between two pinned threads, beside other queues of one program, and beside memcpy as the limit.
+//!
+//! All contenders carry the same messages: from a buffer of the sender's to one of the receiver's, through as much memory, numbered and checked. They
+//! run in turns, so that what else the machine does meets all, and are compared round by round.
+//!
+//! `cargo xtask bench channel` builds and runs this.
+
+mod asleep;
 mod contenders;
 mod end;
+mod instructions;
 mod measure;
 mod memory;
-use contenders::*;
-use measure::*;
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    if a.len() == 4 {
-        let c = CONTENDERS.iter().find(|c| c.name == a[1]).unwrap();
-        let size = a[2].parse().unwrap();
-        let m = match a[3].as_str() { "count" => Measure::Counted, _ => Measure::TwoThreads };
-        let n = if m == Measure::Counted { 1000 } else { 30_000_000 };
-        c.run(m, size, n).unwrap();
-        return;
+mod plot;
+mod report;
+mod rounds;
+mod run;
+mod table;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+use contenders::CONTENDERS;
+use measure::Measure;
+use rounds::Plan;
+
+/// How fast crossvm-channel is, beside other queues and beside memcpy.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Write what was measured as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Draw what was measured
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// How long each contender runs with each length of messages, in all rounds together
+    #[arg(long, value_name = "S", default_value_t = 0.5)]
+    seconds: f64,
+
+    /// A few milliseconds each and no instruction counts: whether it works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+
+    /// Measured threads run before all others of the machine, half of the time: for a machine that has something else to do (root)
+    #[arg(long)]
+    realtime: bool,
+
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Sends and receives messages in one thread, for callgrind
+    #[command(hide = true)]
+    Count {
+        contender: String,
+        size: usize,
+        messages: u64,
+    },
+}
+
+/// How many rounds there are.
+const ROUNDS: usize = 21;
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(Verb::Count { contender, size, messages }) = arguments.verb {
+        let contender = CONTENDERS.iter().find(|known| known.name == contender).context("there is no such contender")?;
+        return contender.run(Measure::Counted, size, messages).map(drop);
     }
-    if std::env::var_os("FIRST").is_some() { go_first() }
-    let only = std::env::var("ONLY").unwrap_or_default();
-    for size in SIZES {
-        for m in [Measure::TwoThreads, Measure::RoundTrip, Measure::OneThread] {
-            if !format!("{size}{m:?}").contains(&only) { continue }
-            print!("{size:6} {m:?}:");
-            for c in &CONTENDERS {
-                let mut n = 16u64;
-                let mut v = vec![];
-                loop {
-                    let t = c.run(m, size, n).unwrap(); std::thread::sleep(t);
-                    if t.as_millis() > 8 || v.len() > 0 { v.push((t.as_secs_f64() * 1e9 / n as f64 * 100.) as u64); if v.len() > 20 { break } } else { n *= 2; }
-                }
-                v.sort();
-                print!(" {}={:.2}[{:.2}..{:.2}]", c.name, v[v.len() / 2] as f64/100., v[0] as f64/100., v[v.len() - 1] as f64/100.);
-            }
-            println!();
-        }
+    if arguments.realtime {
+        measure::go_first();
     }
+    let seconds = Duration::try_from_secs_f64(arguments.seconds).context("--seconds is no duration")?;
+    let plan = if arguments.quick {
+        Plan { rounds: 3, length: Duration::from_millis(2), pause: arguments.realtime }
+    } else {
+        Plan { rounds: ROUNDS, length: seconds.div_f64(ROUNDS as f64), pause: arguments.realtime }
+    };
+    let report = run::run(plan, arguments.realtime, !arguments.quick)?;
+    println!("{}", table::all(&report));
+    if let Some(file) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some(file) = &arguments.svg {
+        std::fs::write(file, plot::svg(&report)).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
