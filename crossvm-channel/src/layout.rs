@@ -23,6 +23,15 @@ pub(crate) fn rings(size: u32) -> Option<[Ring; 2]> {
     Some([Ring { start: RINGS, capacity }, Ring { start: RINGS.wrapping_add(capacity), capacity }])
 }
 
+/// Length of the longest message in bytes of a channel in memory of `len` bytes on both sides; 0 where that is too small for one.
+#[must_use]
+pub fn max_message(len: usize) -> usize {
+    match rings(told_size(len)) {
+        Some([ring, _]) => ring.max_message() as usize,
+        None => 0,
+    }
+}
+
 /// The size that this side may tell: what it has, as far as 32 bits go.
 pub(crate) fn told_size(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
@@ -81,9 +90,10 @@ mod tests {
             assert_eq!(b.start, a.start + a.capacity);
             assert!(u64::from(b.start) + u64::from(b.capacity) <= u64::from(size));
             assert_eq!(record(a.max_message()), a.capacity / 2);
+            assert_eq!(max_message(size as usize), a.max_message() as usize);
         }
         assert_eq!(rings(4096).unwrap()[0], Ring { start: 1024, capacity: 1536 });
-        assert_eq!(rings(MIN_SIZE - 1), None);
+        assert_eq!((rings(MIN_SIZE - 1), max_message(MIN_SIZE as usize - 1)), (None, 0));
     }
 
     #[test]

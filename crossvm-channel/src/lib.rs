@@ -106,6 +106,7 @@ pub use channel::{Armed, Channel, Interest};
 pub use config::Config;
 pub use doorbell::{Doorbell, RingFailed, Silent, Wait, Wake};
 pub use error::{Broken, Error, Incompatible, Protocol, RecvError, SendError, TooSmall, Violation};
+pub use layout::max_message;
 pub use memory::Memory;
 #[cfg(feature = "notifier")]
 pub use notifier::Notified;
