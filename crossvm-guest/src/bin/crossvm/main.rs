@@ -21,6 +21,7 @@ mod latency;
 mod list;
 mod man;
 mod monitor;
+mod net;
 mod options;
 mod output;
 mod ping;

@@ -75,6 +75,7 @@ verbs! {
     Ping: crate::ping::Ping,
     Pong: crate::pong::Pong,
     Bench: crate::bench::Bench,
+    Net: crate::net::Net,
     Monitor: crate::monitor::Monitor,
     Completions: crate::completions::Completions,
     Man: crate::man::Man,

@@ -15,6 +15,9 @@ pub(crate) const FILE: Protocol = Protocol::named(*b"file");
 /// What `ping`, `bench` and `pong` speak.
 pub(crate) const PING: Protocol = Protocol::named(*b"ping");
 
+/// What `net` speaks.
+pub(crate) const NET: Protocol = Protocol::named(*b"net0");
+
 /// Where a channel is.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
@@ -106,6 +109,7 @@ fn program(protocol: Protocol) -> String {
     match protocol {
         FILE => "crossvm send or recv".to_owned(),
         PING => "crossvm ping, bench or pong".to_owned(),
+        NET => "crossvm net".to_owned(),
         other => other.to_string(),
     }
 }

@@ -1,9 +1,13 @@
 //! Ctrl-C, for verbs that go on until then.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::failure::{Failure, Status};
 
@@ -57,4 +61,18 @@ pub(crate) enum Wake {
     Time,
     /// The command shall end.
     Stop,
+}
+
+/// Makes a descriptor that is readable as soon as the command was told to end, for verbs that sleep in `poll`. Only once in a process, and instead
+/// of [`Stop`].
+pub(crate) fn descriptor() -> Result<OwnedFd, Failure> {
+    let failed = |error: io::Error| Failure::Other(Status::Failed, format!("cannot handle Ctrl-C: {error}"));
+    let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+    let told = stop.try_clone().map_err(failed)?;
+    let handler = move || {
+        // Nobody reads it, so it stays readable; where it is full, it is.
+        let _ = rustix::io::write(&told, &1_u64.to_ne_bytes());
+    };
+    ctrlc::set_handler(handler).map_err(|error| failed(io::Error::other(error)))?;
+    Ok(stop)
 }
