@@ -6,11 +6,11 @@ mod common;
 mod runner;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Stdio};
 
-use common::{Stand, Tree};
+use common::{Stand, Tree, wire::Wire};
 use crossvm_guest::spec;
 use runner::{command, fail, run, succeed, two_connections};
 use rustix::fs::OFlags;
@@ -52,7 +52,7 @@ fn each_interval_gives_a_json_object_with_all_connections() {
         assert!(report["seconds"].as_f64().unwrap() > 0.0 && report["time"].as_f64().unwrap() > 0.0);
         let names: Vec<_> = report["connections"].as_array().unwrap().iter().map(|connection| &connection["name"]).collect();
         assert_eq!(names, [&json!("reverse"), &json!("ping")]);
-        assert_eq!(report["connections"][0]["peer"], Value::Null, "there is no channel");
+        assert_eq!(report["connections"][0]["channel"], Value::Null, "there is no channel");
     }
 }
 
@@ -115,6 +115,48 @@ fn the_stock_driver_gives_what_its_uio_device_has_counted() {
         assert_eq!(connection[key], expected, "{key}");
     }
     assert_eq!((device.peek_u32(spec::COUNT), device.peek_u32(spec::ACK)), (5, 0), "no event was taken");
+}
+
+#[test]
+fn a_channel_is_watched_from_either_end_and_by_nobody_noticed() {
+    let wire = Wire::new("bulk", 65536);
+    let start_with = |guest: &Tree, arguments: &[&str]| {
+        command(guest, arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let recv = start_with(&wire.guests[1], &["recv", "bulk", "/dev/null", "--json", "--timeout", "60"]);
+    let watched: Vec<_> = wire.guests.iter().map(|guest| start(guest, &["monitor", "bulk", "--json", "--interval", "0.01"])).collect();
+    let (mut monitors, mut reports): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
+    let mut until = |what: &str, there: &dyn Fn(&Value) -> bool| {
+        for reports in &mut reports {
+            assert!(reports.any(|report| there(&report["connections"][0])), "{what}");
+        }
+    };
+    until("the receiver waits", &|connection| connection["channel"]["state"] == "awaited" && connection["channel"]["b"]["state"] == "open");
+
+    let mut send = start_with(&wire.guests[0], &["send", "bulk", "--json", "--timeout", "60"]);
+    let mut input = send.stdin.take().unwrap();
+    until("both are there", &|connection| {
+        connection["channel"]["state"] == "connected" && connection["channel"]["a"]["protocol"] == "file"
+    });
+    until("the receiver sleeps", &|connection| connection["channel"]["b"]["asleep"] == "message");
+    // As long as it takes until both have seen it go by.
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let feeding = std::thread::spawn(move || {
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            input.write_all(&[7; 10_000]).unwrap();
+        }
+    });
+    until("data go from A to B", &|connection| connection["bytes_a_to_b_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
+    drop(stop);
+    feeding.join().unwrap();
+    until("both have closed", &|connection| connection["channel"]["state"] == "closed");
+    for monitor in &mut monitors {
+        monitor.kill().unwrap();
+        monitor.wait().unwrap();
+    }
+    for output in [send, recv].map(|child| child.wait_with_output().unwrap()) {
+        assert!(output.status.success(), "{output:?}");
+    }
 }
 
 #[test]

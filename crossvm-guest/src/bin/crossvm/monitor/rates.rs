@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::channel::Peer;
+use super::channel::Observed;
 use super::sample::{Connection, Sample};
 
 /// What happened on all connections in one interval. A rate is `None` where it is not known.
@@ -41,11 +41,11 @@ pub(crate) struct Row {
     pub(crate) line_interrupts: Option<u64>,
     /// Interrupts without an event, of all time.
     pub(crate) spurious: Option<u64>,
-    pub(crate) peer: Option<Peer>,
-    pub(crate) bytes_sent: Option<u64>,
-    pub(crate) bytes_sent_per_second: Option<f64>,
-    pub(crate) bytes_received: Option<u64>,
-    pub(crate) bytes_received_per_second: Option<f64>,
+    /// The channel in dataport 0.
+    pub(crate) channel: Option<Observed>,
+    /// From its end A to its end B, what stands in front of each message included.
+    pub(crate) bytes_a_to_b_per_second: Option<f64>,
+    pub(crate) bytes_b_to_a_per_second: Option<f64>,
     /// Why nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -87,8 +87,9 @@ impl Row {
         let events = counter(|connection| connection.counters.as_ref().ok()?.events);
         let pending = counter(|connection| Some(connection.counters.as_ref().ok()?.pending));
         let interrupts = counter(interrupts);
-        let sent = counter(|connection| Some(connection.channel?.bytes_sent));
-        let received = counter(|connection| Some(connection.channel?.bytes_received));
+        let channels = now.channel.as_ref().zip(before.and_then(|before| before.channel.as_ref()));
+        let bytes = channels.and_then(|(now, before)| now.since(before));
+        let [a_to_b, b_to_a] = bytes.map_or([None; 2], |bytes| bytes.map(|grown| per_second(grown, elapsed)));
         let counters = now.counters.as_ref().ok();
         // Events that wait now and did not before have come, and so has at least one with each interrupt.
         let at_least = || match (pending.rate(), interrupts.rate()) {
@@ -108,11 +109,9 @@ impl Row {
             interrupts_per_second: interrupts.rate(),
             line_interrupts: now.line_interrupts,
             spurious: counters.and_then(|counters| counters.spurious),
-            peer: now.channel.map(|channel| channel.peer),
-            bytes_sent: sent.now,
-            bytes_sent_per_second: sent.rate(),
-            bytes_received: received.now,
-            bytes_received_per_second: received.rate(),
+            channel: now.channel.clone(),
+            bytes_a_to_b_per_second: a_to_b,
+            bytes_b_to_a_per_second: b_to_a,
             error: now.counters.as_ref().err().cloned(),
         }
     }
@@ -137,10 +136,13 @@ impl Counter {
     fn rate(self) -> Option<f64> {
         let grown = self.now?.checked_sub(self.before?)?;
         // Beyond 2^32 in one interval, less than the whole is told.
-        let grown = f64::from(u32::try_from(grown).unwrap_or(u32::MAX));
-        let seconds = self.elapsed.as_secs_f64();
-        (seconds > 0.0).then(|| grown / seconds)
+        per_second(u32::try_from(grown).unwrap_or(u32::MAX), self.elapsed)
     }
+}
+
+fn per_second(grown: u32, elapsed: Duration) -> Option<f64> {
+    let seconds = elapsed.as_secs_f64();
+    (seconds > 0.0).then(|| f64::from(grown) / seconds)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use crossvm_guest::Observation;
 
-use super::super::channel::Observed;
+use super::super::channel::{End, Presence, State};
 use super::*;
 
 fn connection(pending: u64, interrupts: u64) -> Connection {
@@ -22,6 +22,11 @@ fn connection(pending: u64, interrupts: u64) -> Connection {
     }
 }
 
+fn channel(a: u32, b: u32) -> Observed {
+    let end = |written| End { state: Presence::Open, protocol: Some("file".to_owned()), asleep: None, generation: 1, written };
+    Observed { state: State::Connected, a: end(a), b: end(b) }
+}
+
 const TWO_SECONDS: Duration = Duration::from_secs(2);
 
 #[test]
@@ -30,12 +35,12 @@ fn rates_are_per_second_of_the_interval() {
     if let (Ok(before), Ok(now)) = (&mut before.counters, &mut now.counters) {
         (before.events, now.events) = (Some(100), Some(120));
     }
-    before.channel = Some(Observed { peer: Peer::Connected, bytes_sent: 1000, bytes_received: 7 });
-    now.channel = Some(Observed { peer: Peer::Closed, bytes_sent: 5000, bytes_received: 7 });
+    before.channel = Some(channel(1000, 7));
+    now.channel = Some(channel(5000, 7));
     let row = Row::new(&now, Some(&before), TWO_SECONDS);
     assert_eq!((row.events_per_second, row.events_per_second_at_least), (Some(10.0), None));
-    assert_eq!((row.interrupts_per_second, row.peer), (Some(2.0), Some(Peer::Closed)));
-    assert_eq!((row.bytes_sent_per_second, row.bytes_received_per_second), (Some(2000.0), Some(0.0)));
+    assert_eq!((row.interrupts_per_second, row.channel), (Some(2.0), Some(channel(5000, 7))));
+    assert_eq!((row.bytes_a_to_b_per_second, row.bytes_b_to_a_per_second), (Some(2000.0), Some(0.0)));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use humantime::{format_duration, format_rfc3339_millis, format_rfc3339_seconds};
 use indicatif::HumanBytes;
 
+use super::channel::Observed;
 use super::rates::{Report, Row};
 use super::screen::Screen;
 use crate::failure::Failure;
@@ -67,7 +68,7 @@ impl View {
     }
 }
 
-const HEAD: [(&str, Column); 10] = [
+const HEAD: [(&str, Column); 11] = [
     ("NAME", Column::Text),
     ("ADDRESS", Column::Text),
     ("DRIVER", Column::Text),
@@ -75,9 +76,10 @@ const HEAD: [(&str, Column); 10] = [
     ("PENDING", Column::Number),
     ("DROPPED", Column::Number),
     ("IRQS/S", Column::Number),
-    ("PEER", Column::Text),
-    ("SENT/S", Column::Number),
-    ("RECEIVED/S", Column::Number),
+    ("CHANNEL", Column::Text),
+    ("A→B/S", Column::Number),
+    ("B→A/S", Column::Number),
+    ("ASLEEP", Column::Text),
 ];
 
 /// The lines of the table, with what is wrong below it.
@@ -94,9 +96,10 @@ fn frame(report: &Report, interval: Duration) -> Vec<String> {
             or_none(row.pending),
             or_none(row.dropped),
             row.interrupts_per_second.map_or_else(unknown, rate),
-            or_none(row.peer),
-            row.bytes_sent_per_second.map_or_else(unknown, bytes),
-            row.bytes_received_per_second.map_or_else(unknown, bytes),
+            or_none(row.channel.as_ref()),
+            row.bytes_a_to_b_per_second.map_or_else(unknown, bytes),
+            row.bytes_b_to_a_per_second.map_or_else(unknown, bytes),
+            or_none(row.channel.as_ref().and_then(Observed::sleepers)),
         ]
     });
     let mut lines = vec![title, String::new()];
@@ -129,9 +132,10 @@ fn lines(report: &Report) -> String {
             ("pending=", row.pending.map(|pending| pending.to_string())),
             ("dropped=", row.dropped.map(|dropped| dropped.to_string())),
             ("irqs/s=", row.interrupts_per_second.map(rate)),
-            ("peer=", row.peer.map(|peer| peer.to_string())),
-            ("sent-bytes/s=", row.bytes_sent_per_second.map(rate)),
-            ("received-bytes/s=", row.bytes_received_per_second.map(rate)),
+            ("channel=", row.channel.as_ref().map(ToString::to_string)),
+            ("a-to-b-bytes/s=", row.bytes_a_to_b_per_second.map(rate)),
+            ("b-to-a-bytes/s=", row.bytes_b_to_a_per_second.map(rate)),
+            ("asleep=", row.channel.as_ref().and_then(Observed::sleepers).map(str::to_owned)),
         ];
         for (title, value) in known {
             if let Some(value) = value {

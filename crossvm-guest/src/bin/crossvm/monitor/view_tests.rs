@@ -1,7 +1,11 @@
 use std::time::SystemTime;
 
-use super::super::channel::Peer;
+use super::super::channel::{Asleep, End, Presence, State};
 use super::*;
+
+fn end(asleep: Option<Asleep>) -> End {
+    End { state: Presence::Open, protocol: Some("file".to_owned()), asleep, generation: 1, written: 0 }
+}
 
 fn row() -> Row {
     Row {
@@ -17,11 +21,9 @@ fn row() -> Row {
         interrupts_per_second: Some(2.0),
         line_interrupts: None,
         spurious: None,
-        peer: Some(Peer::Connected),
-        bytes_sent: Some(1),
-        bytes_sent_per_second: Some(1536.0),
-        bytes_received: None,
-        bytes_received_per_second: None,
+        channel: Some(Observed { state: State::Connected, a: end(None), b: end(Some(Asleep::Message)) }),
+        bytes_a_to_b_per_second: Some(1536.0),
+        bytes_b_to_a_per_second: None,
         error: None,
     }
 }
@@ -40,7 +42,7 @@ fn the_table_has_a_row_for_each_and_says_below_what_is_wrong() {
     assert_eq!(lines.first().unwrap(), "1970-01-01T00:00:00Z  2 connections, every 500ms");
     let cells = |line: &String| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     let lines: Vec<_> = lines.iter().map(cells).collect();
-    assert_eq!(lines[3], "bulk 0000:00:01.0 crossvm 12346 3 - 2.0 connected 1.50 KiB -");
+    assert_eq!(lines[3], "bulk 0000:00:01.0 crossvm 12346 3 - 2.0 connected 1.50 KiB - B");
     assert!(lines[4].starts_with("? 0000:00:01.0 crossvm - 3"), "{}", lines[4]);
     assert_eq!(lines[5..], ["0000:00:01.0: run as root"]);
     let named = Row { error: Some("0000:00:01.0 is odd".to_owned()), ..row() };
@@ -53,7 +55,7 @@ fn a_line_tells_what_is_known_and_nothing_else() {
     let text = lines(&report(vec![row(), bound, unreadable()]));
     let lines: Vec<_> = text.lines().collect();
     let time = "1970-01-01T00:00:00.000Z";
-    let rest = "pending=3 irqs/s=2.0 peer=connected sent-bytes/s=1536";
+    let rest = "pending=3 irqs/s=2.0 channel=connected a-to-b-bytes/s=1536 asleep=B";
     assert_eq!(lines[0], format!("{time} bulk events/s=12346 {rest}"));
     assert_eq!(lines[1], format!("{time} bulk events/s>=0.5 {rest}"));
     assert_eq!(lines[2], format!("{time} 0000:00:01.0 error: run as root"));
