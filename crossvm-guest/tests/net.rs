@@ -84,7 +84,7 @@ fn two_vms_talk_tcp_and_go_on_after_one_was_killed() {
             });
             let listener = bound.filter_map(Result::ok).next().unwrap();
             listening.send(()).unwrap();
-            net.says("xvm0 up, 10.77.0.1/30, MTU 4030: connected through 'net'");
+            net.says("xvm0 up, 10.77.0.1/30, MTU 8060: connected through 'net'");
             for _ in 0..2 {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut received = Vec::new();

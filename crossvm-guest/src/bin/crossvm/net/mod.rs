@@ -42,7 +42,7 @@ pub(crate) struct Net {
     /// Address of this end with the length of the net's prefix, as 10.77.0.1/30; the device goes up.
     #[arg(long, value_name = "ADDRESS/PREFIX", value_parser = address)]
     address: Option<IpNet>,
-    /// Length of the longest packet in bytes. By default what the dataport has room for eight times, 1500 to 16384.
+    /// Length of the longest packet in bytes. By default what has room in the dataport four times each way, 1500 to 16384.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(i64::from(LEAST_MTU)..))]
     mtu: Option<u16>,
     /// Report only what went wrong.
@@ -75,14 +75,14 @@ const LEAST_MTU: u16 = 68;
 const LEAST_MTU_OF_IPV6: u16 = 1280;
 /// What most networks have.
 const USUAL_MTU: usize = 1500;
-/// Each packet costs two system calls and a walk through the IP stack at each end, however long it is. Beyond this, more bytes in each make little
-/// difference.
+/// Each packet costs two system calls and a walk through the IP stack at each end, however long it is, so long ones carry more. But the longer they
+/// are, the longer short ones wait behind them, and the harder it is for the kernel to find memory for each.
 const LARGE_MTU: usize = 16384;
 
-/// The MTU where nobody has chosen one. The longest message takes half of a ring, and several packets should be on their way at once: so a
-/// quarter of it, as long as that is not less than what is usual.
+/// The MTU where nobody has chosen one. The longest message takes half of a ring: with half of that, four packets can be on their way at once, so
+/// that both ends work at the same time.
 fn default_mtu(longest_message: usize) -> usize {
-    (longest_message / 4).clamp(USUAL_MTU, LARGE_MTU).min(longest_message)
+    (longest_message / 2).clamp(USUAL_MTU, LARGE_MTU).min(longest_message)
 }
 
 /// A name for a network device, which the kernel demands to be like this.
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_default_mtu_leaves_room_for_several_packets_and_always_fits() {
-        for (longest, mtu) in [(760, 760), (1500, 1500), (4000, 1500), (16120, 4030), (65536, 16384), (1 << 24, 16384)] {
+        for (longest, mtu) in [(760, 760), (1500, 1500), (2000, 1500), (16120, 8060), (65536, 16384), (1 << 24, 16384)] {
             assert_eq!(default_mtu(longest), mtu, "{longest}");
         }
     }
