@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 
 use crossvm_channel::{
-    Armed, Broken, Channel, Config, Doorbell, Incompatible, Interest, Memory, Protocol, RecvError, RingFailed, SendError, Shared, Side, SideState, Silent,
-    View, spec,
+    Armed, Broken, Channel, Config, Doorbell, Incompatible, Interest, Memory, Protocol, RecvError, RingFailed, SendError, Shared, Side,
+    SideState, Silent, View, spec,
 };
 
 type End<'a> = Channel<Shared<'a>, Silent>;

@@ -15,7 +15,8 @@ const MESSAGES: u64 = 3200;
 /// For all contenders, or nothing where there is no valgrind.
 pub(crate) fn count(mut done: impl FnMut()) -> Result<Vec<Instructions>> {
     let mut rows = Vec::new();
-    if !Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+    if !Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    {
         return Ok(rows);
     }
     for size in SIZES {

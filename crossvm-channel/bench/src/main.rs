@@ -58,11 +58,7 @@ struct Arguments {
 enum Verb {
     /// Sends and receives messages in one thread, for callgrind
     #[command(hide = true)]
-    Count {
-        contender: String,
-        size: usize,
-        messages: u64,
-    },
+    Count { contender: String, size: usize, messages: u64 },
 }
 
 /// How many rounds there are.

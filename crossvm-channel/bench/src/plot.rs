@@ -83,7 +83,15 @@ pub(crate) fn svg(report: &Report) -> String {
             let figures = format!("{:.2}   {:.2} M/s, {rate:.2} GB/s", row.of_limit, row.per_second / 1e6);
             document = document
                 .add(text(LEFT - 8.0, y + 12.0, "end", row.contender))
-                .add(Rectangle::new().set("class", class).set("x", LEFT).set("y", round(y)).set("width", width).set("height", BAR).set("rx", 2))
+                .add(
+                    Rectangle::new()
+                        .set("class", class)
+                        .set("x", LEFT)
+                        .set("y", round(y))
+                        .set("width", width)
+                        .set("height", BAR)
+                        .set("rx", 2),
+                )
                 .add(text(LEFT + width + 6.0, y + 12.0, "detail", figures));
             y += ROW;
         }

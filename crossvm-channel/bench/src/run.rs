@@ -70,7 +70,8 @@ fn rows<'a>(contenders: &'a [&Contender], size: usize, times: &'a [Times]) -> im
 /// What is to be shown of the messages of `size` bytes.
 fn targets(contenders: &[&Contender], size: usize, times: &[Times]) -> Result<Vec<Target>> {
     let of = |name: &str| contenders.iter().zip(times).find(|(contender, _)| contender.name == name).map(|(_, times)| times);
-    let speed = |own: &str, other: &str| -> Result<f64> { Ok(of(own).context("not measured")?.speed_beside(of(other).context("not measured")?)) };
+    let speed =
+        |own: &str, other: &str| -> Result<f64> { Ok(of(own).context("not measured")?.speed_beside(of(other).context("not measured")?)) };
     let fastest = |pace| -> Result<&str> {
         let others = contenders.iter().zip(times).filter(|(contender, _)| contender.kind == Kind::Other && contender.pace == pace);
         let first = others.min_by(|(_, a), (_, b)| a.median().total_cmp(&b.median()));

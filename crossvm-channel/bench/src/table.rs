@@ -47,7 +47,8 @@ fn compared(rows: &[Row], cell: impl Fn(&Row) -> String) -> Table {
         }
     }
     for name in names {
-        let cells = SIZES.iter().map(|size| rows.iter().find(|row| row.contender == name && row.size == *size).map_or(String::new(), &cell));
+        let cells =
+            SIZES.iter().map(|size| rows.iter().find(|row| row.contender == name && row.size == *size).map_or(String::new(), &cell));
         table.add_row(std::iter::once(Cell::new(name)).chain(cells.map(right)));
     }
     table
