@@ -74,7 +74,14 @@ pub(crate) const fn header(length: u32, kind: u32) -> [u8; UNIT as usize] {
 pub(crate) const fn length_and_kind(header: [u8; UNIT as usize]) -> (u32, u32) {
     // As one number, so that it stays in one register.
     let both = u64::from_le_bytes(header);
-    ((both & u32::MAX as u64) as u32, (both >> 32) as u32)
+    (low(both), low(both >> 32))
+}
+
+/// The lower half.
+#[inline]
+#[allow(clippy::cast_possible_truncation)]
+const fn low(both: u64) -> u32 {
+    both as u32
 }
 
 #[cfg(test)]

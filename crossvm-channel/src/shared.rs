@@ -65,7 +65,7 @@ impl<'memory> Shared<'memory> {
     fn word(&self, offset: usize) -> Option<&AtomicU32> {
         const WORD: usize = size_of::<u32>();
         // An aligned word that begins before the last whole one's end lies in the memory.
-        if offset % WORD != 0 || offset >= self.len & !(WORD - 1) {
+        if !offset.is_multiple_of(WORD) || offset >= self.len & !(WORD - 1) {
             return None;
         }
         // SAFETY: in the memory and aligned, as `start` and `offset` are. That the other side writes to it in other ways than by

@@ -51,7 +51,9 @@ struct Channel {
 /// Measures.
 pub(crate) fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let What::Channel(channel) = &arguments.what;
-    step("building the benchmark", |_| process::run(workspace.cargo().args(["build", "--release", "--quiet", "--package", "channel-bench"])))?;
+    step("building the benchmark", |_| {
+        process::run(workspace.cargo().args(["build", "--release", "--quiet", "--package", "channel-bench"]))
+    })?;
     let mut run = workspace.cargo();
     run.args(["run", "--release", "--quiet", "--package", "channel-bench", "--", "--seconds", &channel.seconds.to_string()]);
     // The command runs in the repository's folder, and paths are the caller's.

@@ -90,11 +90,8 @@ impl Measure {
     /// Carries `count` messages of `size` bytes.
     pub(crate) fn of<E: End>(self, (mut a, mut b): (E, E), size: usize, count: u64) -> Result<Duration> {
         match self {
-            Self::TwoThreads => {
-                let (took, (), ()) = side_by_side(|| Ok(send_all(&mut a, size, count)), || Ok(receive_all(&mut b, size, count)))?;
-                Ok(took)
-            }
-            Self::RoundTrip => Ok(side_by_side(|| Ok(ask(&mut a, size, count)), || Ok(answer(&mut b, size, count)))?.0),
+            Self::TwoThreads => Ok(side_by_side(|| send_all(&mut a, size, count), || receive_all(&mut b, size, count))?.0),
+            Self::RoundTrip => Ok(side_by_side(|| ask(&mut a, size, count), || answer(&mut b, size, count))?.0),
             Self::OneThread => {
                 // In a thread of its own: the calling one stays where it may be.
                 let alone = || -> Result<Duration> {
@@ -114,7 +111,7 @@ impl Measure {
 }
 
 #[inline(never)]
-fn send_all<E: End>(end: &mut E, size: usize, count: u64) {
+fn send_all<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
     let mut source = Source::new(size);
     let mut left = count;
     while left != 0 {
@@ -125,10 +122,11 @@ fn send_all<E: End>(end: &mut E, size: usize, count: u64) {
         }
     }
     end.flush();
+    Ok(())
 }
 
 #[inline(never)]
-fn receive_all<E: End>(end: &mut E, size: usize, count: u64) {
+fn receive_all<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
     let mut sink = Sink::new(size);
     let mut left = count;
     while left != 0 {
@@ -138,6 +136,7 @@ fn receive_all<E: End>(end: &mut E, size: usize, count: u64) {
             spin_loop();
         }
     }
+    Ok(())
 }
 
 #[inline(never)]
@@ -164,7 +163,7 @@ fn in_turns<E: End>(a: &mut E, b: &mut E, size: usize, count: u64) {
 }
 
 #[inline(never)]
-fn ask<E: End>(end: &mut E, size: usize, count: u64) {
+fn ask<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
     let (mut source, mut sink) = (Source::new(size), Sink::new(size));
     for _ in 0..count {
         while end.send(&mut source, 1) == 0 {
@@ -174,10 +173,11 @@ fn ask<E: End>(end: &mut E, size: usize, count: u64) {
             spin_loop();
         }
     }
+    Ok(())
 }
 
 #[inline(never)]
-fn answer<E: End>(end: &mut E, size: usize, count: u64) {
+fn answer<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
     let (mut source, mut sink) = (Source::new(size), Sink::new(size));
     for _ in 0..count {
         while end.receive(&mut sink) == 0 {
@@ -187,6 +187,7 @@ fn answer<E: End>(end: &mut E, size: usize, count: u64) {
             spin_loop();
         }
     }
+    Ok(())
 }
 
 /// What is counted, and nothing else: the buffers are there already.

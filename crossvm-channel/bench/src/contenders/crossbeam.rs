@@ -5,7 +5,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::end::{End, Sink, Source};
 use crate::memory::CAPACITY;
 
-fn two<T>(capacity: usize) -> ((Sender<T>, Receiver<T>), (Sender<T>, Receiver<T>)) {
+/// What an end sends with and receives with.
+type Halves<T> = (Sender<T>, Receiver<T>);
+
+fn two<T>(capacity: usize) -> (Halves<T>, Halves<T>) {
     let ((there, from_a), (back, from_b)) = (bounded(capacity), bounded(capacity));
     ((there, from_b), (back, from_a))
 }

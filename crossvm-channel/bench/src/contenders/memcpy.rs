@@ -2,7 +2,7 @@
 //! nothing, and wakes nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use crate::memory::{CAPACITY, MEMORY, Mapping};
 /// An index, on a line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Index(AtomicU64);
+struct Index(AtomicUsize);
 
 /// How many blocks were written and read.
 #[derive(Debug, Default)]
@@ -37,26 +37,26 @@ pub(crate) struct Blocks {
     to: usize,
     size: usize,
     /// A power of two, as the sizes are.
-    slots: u64,
-    written: u64,
+    slots: usize,
+    written: usize,
     /// How many the other is known to have read.
-    freed: u64,
-    read: u64,
+    freed: usize,
+    read: usize,
     /// How many the other is known to have written.
-    filled: u64,
+    filled: usize,
 }
 
 impl Blocks {
     pub(crate) fn pair(size: usize) -> Result<(Self, Self)> {
         let common = Arc::new(Common { memory: Mapping::new(MEMORY)?, progress: Default::default() });
-        let slots = (CAPACITY / size) as u64;
+        let slots = CAPACITY / size;
         let end = |to| Self { common: Arc::clone(&common), to, size, slots, written: 0, freed: 0, read: 0, filled: 0 };
         Ok((end(0), end(1)))
     }
 
     #[inline]
-    fn slot(&self, ring: usize, number: u64) -> *mut u8 {
-        let offset = (number & (self.slots - 1)) as usize * self.size;
+    fn slot(&self, ring: usize, number: usize) -> *mut u8 {
+        let offset = (number & (self.slots - 1)) * self.size;
         // SAFETY: the slots of a ring take no more than half of the memory, and `ring` is 0 or 1.
         unsafe { self.common.memory.start().as_ptr().add(ring * CAPACITY + offset) }
     }

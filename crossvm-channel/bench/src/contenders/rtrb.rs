@@ -7,7 +7,10 @@ use super::crossvm::BATCH;
 use crate::end::{End, Sink, Source};
 use crate::memory::CAPACITY;
 
-fn two<T>(capacity: usize) -> ((Producer<T>, Consumer<T>), (Producer<T>, Consumer<T>)) {
+/// What an end sends with and receives with.
+type Halves<T> = (Producer<T>, Consumer<T>);
+
+fn two<T>(capacity: usize) -> (Halves<T>, Halves<T>) {
     let ((there, from_a), (back, from_b)) = (RingBuffer::new(capacity), RingBuffer::new(capacity));
     ((there, from_b), (back, from_a))
 }
