@@ -7,8 +7,8 @@ mod runner;
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, Stdio};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +34,17 @@ fn possible(test: &str) -> bool {
             eprintln!("SKIPPED {test}: {why}");
             false
         }
+    }
+}
+
+/// Whether a packet to the other end would find a way. To bind to this end's address says nothing: a network without any address lets one bind to all.
+fn is_up() -> bool {
+    UdpSocket::bind("0.0.0.0:0").unwrap().connect("10.77.0.2:9").is_ok()
+}
+
+fn wait_until(there: impl Fn() -> bool) {
+    while !there() {
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -78,11 +89,8 @@ fn two_vms_talk_tcp_and_go_on_after_one_was_killed() {
             network_of_its_own().unwrap();
             let mut net = start(first, &["net", "net", "--side", "a", "--address", "10.77.0.1/30", "--json"]);
             // The device is up before anybody is at the other end.
-            let bound = std::iter::repeat_with(|| {
-                thread::sleep(Duration::from_millis(10));
-                TcpListener::bind("10.77.0.1:7000")
-            });
-            let listener = bound.filter_map(Result::ok).next().unwrap();
+            wait_until(is_up);
+            let listener = TcpListener::bind("10.77.0.1:7000").unwrap();
             listening.send(()).unwrap();
             net.says("xvm0 up, 10.77.0.1/30, MTU 8060: connected through 'net'");
             for _ in 0..2 {
@@ -143,17 +151,30 @@ fn a_device_that_is_taken_away_ends_it_and_a_name_that_is_taken_is_told() {
         network_of_its_own().unwrap();
         let wires = ["net", "other"].map(|name| Wire::new(name, 65536));
         let mut net = start(&wires[0].guests[0], &["net", "net", "--side", "a", "--address", "10.77.0.1/30", "--json"]);
-        while TcpListener::bind("10.77.0.1:7000").is_err() {
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_until(is_up);
         let taken = fail(&wires[1].guests[0], &["net", "other", "--side", "a"], 1);
         assert!(taken.contains("another program has a device of this name"), "{taken}");
         let odd = fail(&wires[1].guests[0], &["net", "other", "--side", "a", "--device", "lo"], 1);
         assert!(odd.contains("no TUN device may have this name"), "{odd}");
         kill_process(Pid::from_child(&net.child), Signal::INT).unwrap();
         assert!(net.child.wait().unwrap().success());
-        assert!(TcpListener::bind("10.77.0.1:7000").is_err(), "it is gone with the command");
-        net.child.kill().unwrap();
+        assert!(!is_up(), "it is gone with the command");
+
+        let mut net = start(&wires[0].guests[0], &["net", "net", "--side", "a", "--address", "10.77.0.1/30"]);
+        wait_until(is_up);
+        match Command::new("ip").args(["link", "delete", "xvm0"]).status() {
+            Ok(status) => assert!(status.success()),
+            Err(error) => {
+                eprintln!("SKIPPED deleting the device: no ip: {error}");
+                net.child.kill().unwrap();
+                net.child.wait().unwrap();
+                return;
+            }
+        }
+        let mut text = String::new();
+        net.errors.read_to_string(&mut text).unwrap();
+        assert_eq!(net.child.wait().unwrap().code(), Some(1), "{text}");
+        assert!(text.contains("the network device xvm0 is gone"), "{text}");
     })
     .join()
     .unwrap();

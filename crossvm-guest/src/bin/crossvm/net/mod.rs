@@ -15,6 +15,7 @@ use crossvm_guest::channel::{Broken, Side, Statistics, max_message};
 use crossvm_guest::{ChannelError, Endpoint, System};
 use indicatif::HumanBytes;
 use ipnet::IpNet;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use self::device::Wanted;
@@ -232,7 +233,11 @@ impl Run for Net {
         let failed = ended.map_err(|ended| match ended {
             Ended::Channel(ChannelError::TimedOut) => self.place.failure(channel, ChannelError::TimedOut),
             Ended::Channel(error) => self.place.failure(channel, error),
-            Ended::Device(error) => Failure::Other(Status::Failed, format!("the network device {}: {error}", self.device)),
+            Ended::Device(error) => {
+                let gone = Errno::from_io_error(&error) == Some(Errno::BADFD);
+                let what = if gone { " is gone: it was deleted".to_owned() } else { format!(": {error}") };
+                Failure::Other(Status::Failed, format!("the network device {}{what}", self.device))
+            }
         });
         let statistics = channel.channel().statistics();
         // The peer learns of it before anybody reads the report.
