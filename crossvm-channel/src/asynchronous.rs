@@ -35,14 +35,15 @@ impl Signal {
     }
 }
 
+/// Futures without a state of their own: an `async fn` would panic when it is asked once more after its end.
 impl<M: Memory, D: Doorbell> Channel<M, D> {
     /// Meets the peer.
     ///
     /// # Errors
     ///
     /// What [`poll_connect`](Self::poll_connect) reports.
-    pub async fn connect_async(&mut self, signal: &Signal) -> Result<(), Broken> {
-        poll_fn(|context| {
+    pub fn connect_async(&mut self, signal: &Signal) -> impl Future<Output = Result<(), Broken>> {
+        poll_fn(move |context| {
             signal.0.register(context.waker());
             match self.poll_connect() {
                 Ok(true) => Poll::Ready(Ok(())),
@@ -50,7 +51,6 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
                 Err(broken) => Poll::Ready(Err(broken)),
             }
         })
-        .await
     }
 
     /// Sends a message as soon as there is room for it.
@@ -58,14 +58,13 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
     /// # Errors
     ///
     /// [`SendError`], but not `Full`.
-    pub async fn send_async(&mut self, message: &[u8], signal: &Signal) -> Result<(), SendError> {
-        poll_fn(|context| {
+    pub fn send_async(&mut self, message: &[u8], signal: &Signal) -> impl Future<Output = Result<(), SendError>> {
+        poll_fn(move |context| {
             self.poll_for(Interest::Room, signal, context, |channel| match channel.try_send(message) {
                 Err(SendError::Full) => None,
                 other => Some(other),
             })
         })
-        .await
     }
 
     /// Receives the next message into the beginning of `buffer`, and gives its length in bytes.
@@ -73,14 +72,13 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
     /// # Errors
     ///
     /// [`RecvError`], but not `Empty`.
-    pub async fn recv_async(&mut self, buffer: &mut [u8], signal: &Signal) -> Result<usize, RecvError> {
-        poll_fn(|context| {
+    pub fn recv_async(&mut self, buffer: &mut [u8], signal: &Signal) -> impl Future<Output = Result<usize, RecvError>> {
+        poll_fn(move |context| {
             self.poll_for(Interest::Message, signal, context, |channel| match channel.try_recv(buffer) {
                 Err(RecvError::Empty) => None,
                 other => Some(other),
             })
         })
-        .await
     }
 
     fn poll_for<T, E: From<Broken>>(

@@ -364,6 +364,13 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl<M: Memory, D: Doorbell> defmt::Format for Channel<M, D> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Channel({}, generation {=u32}, {})", self.base.side, self.generation, self.status());
+    }
+}
+
 impl<M: Memory, D: Doorbell> Drop for Channel<M, D> {
     fn drop(&mut self) {
         self.close();

@@ -221,6 +221,13 @@ pub struct Receiver<'channel, M, D> {
     pub(crate) consumer: &'channel mut Consumer,
 }
 
+#[cfg(feature = "defmt")]
+impl<M, D> defmt::Format for Receiver<'_, M, D> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Receiver({}, {})", self.base.side, self.consumer.session());
+    }
+}
+
 impl<M: Memory, D: Doorbell> Receiver<'_, M, D> {
     /// Length of the longest message in bytes: a buffer that long is never too short.
     #[must_use]
@@ -312,6 +319,13 @@ impl<'receiver, M: Memory, D: Doorbell> Message<'receiver, M, D> {
     /// Leaves the message unread: it is the next one again.
     pub fn keep(mut self) {
         self.consumed = false;
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: Memory, D: Doorbell> defmt::Format for Message<'_, M, D> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Message({=u32} bytes)", self.found.length);
     }
 }
 

@@ -213,6 +213,13 @@ pub struct Sender<'channel, M, D> {
     pub(crate) producer: &'channel mut Producer,
 }
 
+#[cfg(feature = "defmt")]
+impl<M, D> defmt::Format for Sender<'_, M, D> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Sender({}, {})", self.base.side, self.producer.session());
+    }
+}
+
 impl<M: Memory, D: Doorbell> Sender<'_, M, D> {
     /// Length of the longest message in bytes.
     #[must_use]
@@ -275,6 +282,13 @@ pub struct WriteGrant<'sender, M, D> {
     producer: &'sender mut Producer,
     place: Place,
     length: u32,
+}
+
+#[cfg(feature = "defmt")]
+impl<M, D> defmt::Format for WriteGrant<'_, M, D> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "WriteGrant({=u32} bytes)", self.length);
+    }
 }
 
 /// A range does not lie in a message.

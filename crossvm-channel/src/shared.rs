@@ -29,6 +29,13 @@ impl fmt::Debug for Shared<'_> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Shared<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Shared({=usize} bytes)", self.len);
+    }
+}
+
 impl<'memory> Shared<'memory> {
     /// The `len` bytes from `start` on.
     ///

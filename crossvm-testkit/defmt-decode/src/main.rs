@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod arm;
 #[cfg(target_os = "linux")]
+mod channel;
+#[cfg(target_os = "linux")]
 mod guest;
 #[cfg(target_os = "linux")]
 mod logger;
@@ -24,6 +26,7 @@ fn main() {
     arm::log();
     x86::log();
     guest::log();
+    channel::log();
 }
 
 #[cfg(not(target_os = "linux"))]

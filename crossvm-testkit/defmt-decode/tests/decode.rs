@@ -73,7 +73,7 @@ fn what_is_logged_reads_as_expected() {
 fn every_public_type_is_logged() {
     let mut types = BTreeSet::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for package in ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-x86"] {
+    for package in ["crossvm-core", "crossvm-pci", "crossvm-arm", "crossvm-x86", "crossvm-channel"] {
         declared_in(&root.join(package).join("src"), &package.replace('-', "_"), Folders::Enter, &mut types);
     }
     // What hosts read is not for a microcontroller's log.

@@ -44,6 +44,7 @@ extern "C" fn _start() {
         crate::microkit::monitor(&mut vm.gic);
         crate::x86::vcpu();
         crate::chipset::controllers();
+        crate::channel::ends();
         deliberate();
     }
 }

@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 use crate::{host, link, modules, sel4, trial, verify};
 
 /// The crates that must build without an operating system.
-const NO_STD: [&str; 8] = [
+const NO_STD: [&str; 9] = [
     "crossvm-core",
     "crossvm-pci",
     "crossvm-arm",
@@ -29,6 +29,7 @@ const NO_STD: [&str; 8] = [
     "crossvm-sel4",
     "crossvm-sel4-semantics",
     "crossvm-manifest",
+    "crossvm-channel",
     "crossvm-guest",
 ];
 /// Their features that need one, or an installed seL4 (`libsel4`).
