@@ -110,16 +110,35 @@ impl Measure {
     }
 }
 
+/// Whoever finds nothing to do looks again after a pause, twice as long each time up to a limit: looking takes the line from who writes to it.
+#[derive(Debug, Default)]
+struct Pauses(u32);
+
+impl Pauses {
+    const MOST: u32 = 64;
+
+    #[inline]
+    fn after(&mut self, done: u64) {
+        if done != 0 {
+            self.0 = 1;
+            return;
+        }
+        for _ in 0..self.0 {
+            spin_loop();
+        }
+        self.0 = (self.0 * 2).min(Self::MOST);
+    }
+}
+
 #[inline(never)]
 fn send_all<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
     let mut source = Source::new(size);
+    let mut pauses = Pauses::default();
     let mut left = count;
     while left != 0 {
         let sent = end.send(&mut source, left);
         left -= sent;
-        if sent == 0 {
-            spin_loop();
-        }
+        pauses.after(sent);
     }
     end.flush();
     Ok(())
@@ -128,13 +147,12 @@ fn send_all<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
 #[inline(never)]
 fn receive_all<E: End>(end: &mut E, size: usize, count: u64) -> Result<()> {
     let mut sink = Sink::new(size);
+    let mut pauses = Pauses::default();
     let mut left = count;
     while left != 0 {
         let received = end.receive(&mut sink);
         left -= received;
-        if received == 0 {
-            spin_loop();
-        }
+        pauses.after(received);
     }
     Ok(())
 }
