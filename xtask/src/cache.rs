@@ -45,6 +45,13 @@ struct StampedFile {
     sha256: Sha256,
 }
 
+impl Stamp {
+    /// Whether the entry has this file.
+    pub(crate) fn vouches_for(&self, path: &Path) -> bool {
+        self.files.iter().any(|file| file.path == path)
+    }
+}
+
 /// Exclusive use of the cache, until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {

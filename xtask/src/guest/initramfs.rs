@@ -28,9 +28,10 @@ const DIRECTORIES: [&str; 11] = ["bin", "sbin", "dev", "proc", "sys", "tmp", "ru
 
 /// The commands of busybox that get a name of their own; `busybox COMMAND` runs the others.
 const COMMANDS: &str = "ash awk base64 basename blkid cat chmod chown chroot cmp cp cut date dd devmem df diff dirname dmesg du echo egrep env \
-    expr false find free grep halt head hexdump hostname id insmod kill killall less ln ls lsmod lspci md5sum mkdir mkfifo mknod modprobe more \
-    mount mv nproc od pidof poweroff printf ps pwd readlink reboot rm rmdir rmmod sed seq setsid sh sha256sum sleep sort stat stty sync \
-    sysctl tail tar taskset tee test time timeout top touch tr true tty umount uname uniq uptime usleep vi watch wc which xargs xxd yes";
+    expr false find free grep halt head hexdump hostname id ifconfig insmod ip kill killall less ln ls lsmod lspci md5sum mkdir mkfifo mknod \
+    modprobe more mount mv nc netstat nproc od pidof ping poweroff printf ps pwd readlink reboot rm rmdir rmmod route sed seq setsid sh \
+    sha256sum sleep sort stat stty sync sysctl tail tar taskset tee telnet test time timeout top touch tr true tty umount uname uniq uptime \
+    usleep vi watch wc wget which xargs xxd yes";
 
 /// Puts the disk together. The archive is not compressed: the emulated guest would spend longer on that than on copying.
 pub(crate) fn assemble(userland: &Userland, modules: &[PathBuf], programs: &Programs) -> Result<Vec<u8>> {

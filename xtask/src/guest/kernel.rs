@@ -13,8 +13,8 @@ use crate::architecture::Architecture;
 use crate::cache::{Cache, Lock};
 use crate::progress::Step;
 
-/// The kernel modules that the guests need, in the order of loading.
-const MODULES: [&str; 2] = ["uio", "uio_pci_generic"];
+/// The kernel modules that the guests need, in the order of loading: the stock driver, and network devices that a program makes.
+const MODULES: [&str; 3] = ["uio", "uio_pci_generic", "tun"];
 
 /// The kernel modules that a kernel needs to run guests itself, in an emulated machine, in the order of loading. For arm64 they are built in.
 const fn kvm_modules(architecture: Architecture) -> &'static [&'static str] {
@@ -101,9 +101,14 @@ impl Kernel {
     pub(crate) fn find(cache: &Cache, series: Series, architecture: Architecture) -> Option<Self> {
         let entry = series.entry(architecture);
         let stamp = cache.verified(entry)?;
+        let modules = || MODULES.iter().chain(kvm_modules(architecture));
+        // One that was unpacked when guests needed less is to be unpacked anew.
+        if !modules().all(|module| stamp.vouches_for(&module_file(module))) {
+            return None;
+        }
         let folder = cache.path(entry);
         let release = fs::read_to_string(folder.join("release")).ok()?;
-        let files = |names: &[&str]| names.iter().map(|name| folder.join(format!("{name}.ko"))).collect();
+        let files = |names: &[&str]| names.iter().map(|name| folder.join(module_file(name))).collect();
         Some(Self {
             architecture,
             image: folder.join("Image"),
@@ -147,7 +152,7 @@ impl Kernel {
             let roots =
                 [format!("lib/modules/{release}"), format!("usr/lib/modules/{release}")].map(|modules| tree.join(modules).join("kernel"));
             for module in MODULES.iter().chain(kvm_modules(architecture)) {
-                let path = PathBuf::from(format!("{module}.ko"));
+                let path = module_file(module);
                 fs::write(folder.join(&path), read_module(&roots, module)?)?;
                 files.push(path);
             }
@@ -158,9 +163,14 @@ impl Kernel {
     }
 }
 
+/// The file of the module `name`.
+fn module_file(name: &str) -> PathBuf {
+    PathBuf::from(format!("{name}.ko"))
+}
+
 /// The module `name`, from one of the places below `roots` where kernels have what we need.
 fn read_module(roots: &[PathBuf], name: &str) -> Result<Vec<u8>> {
-    const FOLDERS: [&str; 3] = ["drivers/uio", "arch/x86/kvm", "virt/lib"];
+    const FOLDERS: [&str; 4] = ["drivers/uio", "drivers/net", "arch/x86/kvm", "virt/lib"];
     for folder in roots.iter().flat_map(|root| FOLDERS.map(|folder| root.join(folder))) {
         if let Ok(bytes) = fs::read(folder.join(format!("{name}.ko"))) {
             return Ok(bytes);
@@ -170,4 +180,27 @@ fn read_module(roots: &[PathBuf], name: &str) -> Result<Vec<u8>> {
         }
     }
     bail!("the kernel package has no module {name}.ko or {name}.ko.xz")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_was_unpacked_with_fewer_modules_is_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        let lock = cache.lock().unwrap();
+        let find = |modules: &[&str]| {
+            let architecture = Architecture::Arm64;
+            let fill = |folder: &std::path::Path| {
+                let files = modules.iter().map(|module| module_file(module)).chain(["Image", "release"].map(PathBuf::from));
+                files.map(|file| fs::write(folder.join(&file), "x").map(|()| file).map_err(Into::into)).collect()
+            };
+            cache.create(&lock, Series::V6_1.entry(architecture), "test", fill).unwrap();
+            Kernel::find(&cache, Series::V6_1, architecture)
+        };
+        assert_eq!(find(&MODULES).unwrap().modules.len(), MODULES.len());
+        assert!(find(&["uio", "uio_pci_generic"]).is_none());
+    }
 }
