@@ -3,6 +3,7 @@
 mod exits;
 mod report;
 mod scenario;
+mod tools;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use clap::Args;
 use crossvm_manifest::manifest::{Debian, Initrd, Kernel, Manifest};
 
 pub(crate) use report::Report;
-pub(crate) use scenario::{Events, Rounds, Sabotage};
+pub(crate) use scenario::{Events, Rounds, Sabotage, Tools};
 
 use crate::architecture::Architecture;
 use crate::launch::{Gic, Hypervisor, kvm};
@@ -24,8 +25,9 @@ use crate::trial::{self, Flags, Show, Trial};
 use crate::workspace::Workspace;
 
 /// How long a run may take, in seconds, on a machine that has much else to do. On KVM an emulated machine may run the guests' machines.
-pub(crate) const fn usual_timeout(on: Platform) -> u64 {
+pub(crate) const fn usual_timeout(on: Platform, tools: Tools) -> u64 {
     match on {
+        Platform::El2 if matches!(tools, Tools::Full) => 900,
         Platform::El2 | Platform::Sel4 => 300,
         Platform::Kvm => 600,
         // The emulated processor takes longer from one exception level to another.
@@ -36,6 +38,15 @@ pub(crate) const fn usual_timeout(on: Platform) -> u64 {
 /// How many round trips guests make on it. What is known to go wrong with a mistake is known of the usual number.
 pub(crate) fn usual_rounds(on: Platform, sabotage: Option<Sabotage>) -> Rounds {
     if on.is_kvm() && sabotage.is_none() { Rounds::FEW } else { Rounds::default() }
+}
+
+/// How much guests do with the `crossvm` command on it: everything where an exit costs little, nothing where the run is to fail.
+pub(crate) fn usual_tools(on: Platform, sabotage: Option<Sabotage>) -> Tools {
+    match (on, sabotage) {
+        (_, Some(_)) => Tools::Off,
+        (Platform::El2, None) => Tools::Full,
+        (Platform::Sel4 | Platform::Kvm | Platform::KvmArm64, None) => Tools::Brief,
+    }
 }
 
 /// Boot two Debian kernels under a VMM of crossvm and verify that they talk through it.
@@ -66,11 +77,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBER")]
     rounds: Option<Rounds>,
 
+    /// How much they do with the `crossvm` command's channels: full without it, brief on KVM and seL4, off where the run is to fail
+    #[arg(long, value_enum, value_name = "HOW-MUCH")]
+    tools: Option<Tools>,
+
     /// Make a mistake on purpose; the run must then fail
     #[arg(long, value_enum, value_name = "MISTAKE")]
     sabotage: Option<Sabotage>,
 
-    /// Give up after this time: 300 without it, 600 on KVM, 1200 on KVM for arm64
+    /// Give up after this time: 900 without it, 300 without everything of `--tools`, 600 on KVM, 1200 on KVM for arm64
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 }
@@ -84,6 +99,7 @@ pub(crate) struct Play {
     pub(crate) kvm: kvm::Flags,
     pub(crate) events: Events,
     pub(crate) rounds: Rounds,
+    pub(crate) tools: Tools,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) show: Show,
     pub(crate) timeout: Duration,
@@ -98,24 +114,27 @@ impl Default for Play {
             kvm: kvm::Flags::default(),
             events: Events::default(),
             rounds: Rounds::default(),
+            tools: Tools::default(),
             sabotage: None,
             show: Show::Progress,
-            timeout: Duration::from_secs(usual_timeout(Platform::El2)),
+            timeout: Duration::from_secs(usual_timeout(Platform::El2, Tools::default())),
         }
     }
 }
 
 /// Plays the demonstration as the flags say.
 pub(crate) fn demo(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let Arguments { flags, on, gic, kvm, events, rounds, sabotage, timeout } = arguments;
+    let Arguments { flags, on, gic, kvm, events, rounds, tools, sabotage, timeout } = arguments;
     let on = on.for_architecture(kvm.arch)?;
-    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(on)));
+    let tools = tools.unwrap_or(usual_tools(on, *sabotage));
+    let timeout = Duration::from_secs(timeout.unwrap_or(usual_timeout(on, tools)));
     let play = Play {
         on,
         gic: *gic,
         kvm: *kvm,
         events: *events,
         rounds: rounds.unwrap_or(usual_rounds(on, *sabotage)),
+        tools,
         sabotage: *sabotage,
         show: flags.show(),
         timeout,
@@ -136,12 +155,14 @@ pub(crate) struct Chosen {
 
 /// Plays the demonstration that a manifest describes: see [`is_described_by`].
 pub(crate) fn run(workspace: &Workspace, chosen: &Chosen) -> Result<()> {
-    let timeout = Duration::from_secs(chosen.timeout.unwrap_or(usual_timeout(chosen.on)));
+    let tools = usual_tools(chosen.on, None);
+    let timeout = Duration::from_secs(chosen.timeout.unwrap_or(usual_timeout(chosen.on, tools)));
     let play = Play {
         on: chosen.on,
         gic: chosen.gic,
         kvm: chosen.kvm,
         rounds: usual_rounds(chosen.on, None),
+        tools,
         show: Show::Consoles,
         timeout,
         ..Play::default()
@@ -155,8 +176,7 @@ pub(crate) fn is_described_by(manifest: &Manifest) -> bool {
     let ours = |vm: &crossvm_manifest::manifest::Vm| vm.kernel == Kernel::Debian(Debian::Linux6_1) && vm.initrd == Some(Initrd::Demo);
     let mut wiring = manifest::wiring(manifest);
     // It is written for Arm's console; elsewhere the demonstration takes another.
-    let mut played =
-        scenario::system(Path::new(""), Path::new(""), Architecture::Arm64.console(), Events::default(), Rounds::default(), None);
+    let mut played = scenario::system(Path::new(""), Path::new(""), Architecture::Arm64.console(), &Play::default());
     for vm in wiring.vms.iter_mut().chain(&mut played.vms) {
         vm.initrd = None;
     }
@@ -187,7 +207,7 @@ pub(crate) fn play(workspace: &Workspace, ready: &Ready, play: Play) -> Result<R
         name.push_str(&format!("-{sabotage}"));
     }
     let console = ready.kernel.architecture.console();
-    let mut system = scenario::system(&ready.kernel.image, &initramfs, console, play.events, play.rounds, play.sabotage);
+    let mut system = scenario::system(&ready.kernel.image, &initramfs, console, &play);
     for vm in &mut system.vms {
         vm.command_line = interrupts.command_line(&vm.command_line);
     }
@@ -221,6 +241,8 @@ mod tests {
         assert!(described("demo.toml", |text| text));
         for (from, to) in [
             ("demo.events=10000", "demo.events=1"),
+            ("demo.events=10000", "demo.events=10000 demo.tools=brief"),
+            ("768 MiB", "256 MiB"),
             ("4 KiB", "8 KiB"),
             ("[\"vm0\", \"mirror\"]", "[\"vm1\", \"mirror\"]"),
             ("6.1", "6.12"),

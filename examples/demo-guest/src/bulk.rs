@@ -156,7 +156,8 @@ fn crash() -> String {
     format!("the kernel did not crash: {crashed:?}")
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

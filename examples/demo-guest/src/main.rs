@@ -9,6 +9,8 @@
 //!   late           5 events each           ──────▶  the drivers come, the kernel is interrupted, each event counts
 //!   ping-msix      event, MSI-X            ◀─────▶  event
 //!   count          many events at once     ◀─────▶  many events at once
+//!   send, net,     the crossvm command     ◀─────▶  the crossvm command      see [`tools`]
+//!   latency
 //!                                                   reboots
 //!   resume         event, INTx and MSI-X   ◀─────▶  event
 //! ```
@@ -23,6 +25,7 @@
 //! | `demo.survive=first\|second` | to send beats for ever, and to tell what becomes of the peer: see [`survive`] |
 //! | `demo.events=NUMBER` | how many events each side sends on each connection of the check `count` |
 //! | `demo.rounds=NUMBER` | how many round trips the check `ping` makes; `ping-msix` makes half of them, the checks after the reboot a tenth |
+//! | `demo.tools=full\|brief\|off` | how much goes through the `crossvm` command's channels |
 //! | `demo.timeout=SECONDS` | how long to wait without progress |
 //! | `demo.reboot-timeout=SECONDS` | how long to wait for a peer that reboots |
 //! | `demo.sabotage=corrupt\|die\|mute\|forget\|leave` | to make a mistake on purpose, to show that it is noticed |
@@ -51,6 +54,7 @@ mod session;
 mod settings;
 mod survive;
 mod talk;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -28,13 +28,14 @@ const fn expected(name: &'static str, driver: Driver) -> Expected {
 }
 
 /// vm0's connections, in order.
-const OF_VM0: [Expected; 6] = [
+const OF_VM0: [Expected; 7] = [
     expected("reverse", Driver::Uio),
     expected("bulk", Driver::Uio),
     expected("ping", Driver::Uio),
     expected("ping-msix", Driver::CrossVm),
     expected("late", Driver::Uio),
     expected("late-msix", Driver::CrossVm),
+    expected("bulk-msix", Driver::CrossVm),
 ];
 
 impl Role {
@@ -63,6 +64,44 @@ pub(crate) enum Sabotage {
     Leave,
 }
 
+/// How much the two do with the `crossvm` command's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tools {
+    Full,
+    /// Less, for where each exit takes long.
+    Brief,
+    Off,
+}
+
+impl Tools {
+    /// Length of the file that is sent, in bytes.
+    pub(crate) const fn file_bytes(self) -> u64 {
+        match self {
+            Self::Full => 256 << 20,
+            Self::Brief => 16 << 20,
+            Self::Off => 0,
+        }
+    }
+
+    /// How many round trips are measured.
+    pub(crate) const fn pings(self) -> u64 {
+        match self {
+            Self::Full => 10_000,
+            Self::Brief => 1000,
+            Self::Off => 0,
+        }
+    }
+
+    /// How much is sent by TCP, in bytes.
+    pub(crate) const fn tcp_bytes(self) -> u64 {
+        match self {
+            Self::Full => 64 << 20,
+            Self::Brief => 4 << 20,
+            Self::Off => 0,
+        }
+    }
+}
+
 /// What this guest is here for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -89,6 +128,7 @@ pub(crate) struct Settings {
     pub(crate) events: u32,
     /// How many round trips the check `ping` makes; the others like it make a part of them.
     pub(crate) rounds: u32,
+    pub(crate) tools: Tools,
 }
 
 impl Settings {
@@ -123,6 +163,12 @@ impl Settings {
             Some("leave") => Some(Sabotage::Leave),
             Some(kind) => return Err(format!("demo.sabotage={kind} is not corrupt, die, mute, forget or leave")),
         };
+        let tools = match value("demo.tools") {
+            None | Some("full") => Tools::Full,
+            Some("brief") => Tools::Brief,
+            Some("off") => Tools::Off,
+            Some(tools) => return Err(format!("demo.tools={tools} is not full, brief or off")),
+        };
         let timeout = number("demo.timeout", 60)?;
         // A reboot takes longer than any answer.
         let reboot_timeout = number("demo.reboot-timeout", timeout.saturating_mul(3))?;
@@ -134,6 +180,7 @@ impl Settings {
             reboot_timeout: Duration::from_secs(reboot_timeout.into()),
             events: number("demo.events", 10_000)?,
             rounds: number("demo.rounds", 10_000)?,
+            tools,
         })
     }
 }
@@ -162,8 +209,10 @@ mod tests {
 
     #[test]
     fn the_command_line_decides() {
-        let settings =
-            Settings::parse("console=ttyAMA0 crossvm.vm=vm1 demo.sabotage=die demo.timeout=5 demo.events=7 demo.rounds=2000\n").unwrap();
+        let settings = Settings::parse(
+            "console=ttyAMA0 crossvm.vm=vm1 demo.sabotage=die demo.timeout=5 demo.events=7 demo.rounds=2000 demo.tools=brief\n",
+        )
+        .unwrap();
         let expected = Settings {
             vm: "vm1".to_owned(),
             task: Task::Demo(Role::Vm1),
@@ -172,11 +221,12 @@ mod tests {
             reboot_timeout: Duration::from_secs(15),
             events: 7,
             rounds: 2000,
+            tools: Tools::Brief,
         };
         assert_eq!(settings, expected);
         let settings = Settings::parse("crossvm.vm=vm1 crossvm.vm=vm0").unwrap();
-        let expected = (Task::Demo(Role::Vm0), None, Duration::from_secs(60), 10_000);
-        assert_eq!((settings.task, settings.sabotage, settings.timeout, settings.rounds), expected);
+        let expected = (Task::Demo(Role::Vm0), None, Duration::from_secs(60), 10_000, Tools::Full);
+        assert_eq!((settings.task, settings.sabotage, settings.timeout, settings.rounds, settings.tools), expected);
         let settings = Settings::parse("crossvm.vm=camera demo.check=aruww").unwrap();
         assert!(matches!(settings.task, Task::Check(_)) && settings.vm == "camera");
         let settings = Settings::parse("crossvm.vm=vm0 demo.survive=second").unwrap();
@@ -192,6 +242,7 @@ mod tests {
             "crossvm.vm=vm0 demo.timeout=soon",
             "crossvm.vm=vm0 demo.events=-1",
             "crossvm.vm=vm0 demo.rounds=many",
+            "crossvm.vm=vm0 demo.tools=some",
             "crossvm.vm=a demo.check=nonsense",
             "crossvm.vm=vm0 demo.survive=1",
         ] {

@@ -8,7 +8,7 @@ use crate::link::Link;
 use crate::report::{Failure, Report};
 use crate::session::{self, Generation, Past};
 use crate::settings::{Role, Sabotage, Settings};
-use crate::{After, bulk, count, driver, late, ping, reverse};
+use crate::{After, bulk, count, driver, late, ping, reverse, tools};
 
 /// Where the two agree on vm1's generation.
 const SESSION: &str = "ping";
@@ -33,6 +33,7 @@ fn vm0(system: &System, settings: &Settings, report: &Report) -> Result<After, F
     late::emit(system, settings, report)?;
     ping::MSIX.ping(system, settings, report)?;
     count::count(system, settings, report, Role::Vm0)?;
+    tools::check(Role::Vm0, system, settings, report)?;
     answer(system, settings, report, SECOND)?;
     ping::RESUME_INTX.ping(system, settings, report)?;
     ping::RESUME_MSIX.ping(system, settings, report)?;
@@ -51,6 +52,7 @@ fn vm1(system: &System, settings: &Settings, report: &Report) -> Result<After, F
             bind_others(system)?;
             ping::MSIX.pong(system, settings, report)?;
             count::count(system, settings, report, Role::Vm1)?;
+            tools::check(Role::Vm1, system, settings, report)?;
             interrupts(system, report)?;
             leave(system, report)?;
             Ok(if settings.sabotage == Some(Sabotage::Leave) { After::Vanish } else { After::Reboot })

@@ -3,6 +3,7 @@
 use comfy_table::Table;
 use serde::Serialize;
 
+use super::tools::{self, Rates};
 use crate::tables::table;
 use crate::trial::report::{self, Check, GuestReport, Machine};
 use crate::trial::transcript::Exits;
@@ -23,6 +24,9 @@ pub(crate) struct Report {
     pub(crate) checks: Vec<Check>,
     pub(crate) guests: Vec<GuestReport>,
     pub(crate) connections: Vec<ConnectionReport>,
+    /// What the `crossvm` command has reached, by either driver.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tools: Vec<Rates>,
     /// What traffic costs in exits to user space, where the hypervisor tells them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) exits: Vec<Cost>,
@@ -85,6 +89,9 @@ impl Report {
             report::interrupts_table(&self.guests),
             self.connections_table(),
         ];
+        if !self.tools.is_empty() {
+            tables.push(tools::rates_table(&self.tools));
+        }
         if !self.exits.is_empty() {
             tables.push(self.exits_table());
         }

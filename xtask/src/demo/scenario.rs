@@ -1,4 +1,4 @@
-//! What the demonstration consists of: two Linux VMs, a native component, six connections.
+//! What the demonstration consists of: two Linux VMs, a native component, seven connections.
 
 use std::fmt;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use crossvm_manifest::ComponentKind;
 
+use super::Play;
 use crate::system::{ComponentSpec, ConnectionSpec, System, VmSpec};
 
 /// The VMs, by name.
@@ -17,12 +18,11 @@ pub(super) const MIRROR: &str = "mirror";
 pub(super) const BULK_BYTES: u64 = 64 << 20;
 /// Events that vm1's late drivers find, on each of their connections.
 pub(super) const EARLY: u64 = 5;
-const MEMORY: u64 = 256 << 20;
 
 /// The kernel's stock driver.
-const UIO: &str = "uio_pci_generic";
+pub(super) const UIO: &str = "uio_pci_generic";
 /// Ours.
-const CROSSVM: &str = "crossvm";
+pub(super) const CROSSVM: &str = "crossvm";
 
 /// A connection of the demonstration.
 #[derive(Debug, Clone, Copy)]
@@ -66,13 +66,14 @@ impl Ends {
 }
 
 /// The connections, in the order in which the VMs see them.
-pub(super) const CONNECTIONS: [DemoConnection; 6] = [
+pub(super) const CONNECTIONS: [DemoConnection; 7] = [
     DemoConnection { name: "reverse", size: 64 << 10, ends: Ends::VmAndComponent { vm: "vm0", component: MIRROR }, driver: UIO },
     DemoConnection { name: "bulk", size: 1 << 20, ends: Ends::Vms(VMS), driver: UIO },
     DemoConnection { name: "ping", size: 4 << 10, ends: Ends::Vms(VMS), driver: UIO },
     DemoConnection { name: "ping-msix", size: 4 << 10, ends: Ends::Vms(VMS), driver: CROSSVM },
     DemoConnection { name: "late", size: 4 << 10, ends: Ends::Vms(VMS), driver: UIO },
     DemoConnection { name: "late-msix", size: 4 << 10, ends: Ends::Vms(VMS), driver: CROSSVM },
+    DemoConnection { name: "bulk-msix", size: 1 << 20, ends: Ends::Vms(VMS), driver: CROSSVM },
 ];
 
 /// Round trips by events alone.
@@ -174,6 +175,64 @@ impl FromStr for Rounds {
         match text.parse() {
             Ok(number) if (Self::UNIT..=Self::MOST).contains(&number) && number % Self::UNIT == 0 => Ok(Self(number)),
             _ => Err(format!("the number of round trips is a multiple of {} from {} to {}", Self::UNIT, Self::UNIT, Self::MOST)),
+        }
+    }
+}
+
+/// How much the guests do with the `crossvm` command's channels, on connections of either driver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tools {
+    /// A file of 256 MiB, 10000 round trips, and 64 MiB by TCP, in guests with 768 MiB
+    #[default]
+    Full,
+    /// 16 MiB, 1000 round trips, and 4 MiB by TCP, for where each exit takes long
+    Brief,
+    /// Nothing
+    Off,
+}
+
+impl Tools {
+    /// Length of the file that `crossvm send` sends.
+    pub(super) const fn file_bytes(self) -> u64 {
+        match self {
+            Self::Full => 256 << 20,
+            Self::Brief => 16 << 20,
+            Self::Off => 0,
+        }
+    }
+
+    /// How many round trips `crossvm ping` makes.
+    pub(super) const fn pings(self) -> u64 {
+        match self {
+            Self::Full => 10_000,
+            Self::Brief => 1000,
+            Self::Off => 0,
+        }
+    }
+
+    /// How much goes through `crossvm net` by TCP.
+    pub(super) const fn tcp_bytes(self) -> u64 {
+        match self {
+            Self::Full => 64 << 20,
+            Self::Brief => 4 << 20,
+            Self::Off => 0,
+        }
+    }
+
+    /// A VM's memory: a guest has the whole file in it.
+    const fn memory(self) -> u64 {
+        match self {
+            Self::Full => 768 << 20,
+            Self::Brief | Self::Off => 256 << 20,
+        }
+    }
+
+    /// What the guests are told where it is not the usual.
+    const fn parameter(self) -> &'static str {
+        match self {
+            Self::Full => "",
+            Self::Brief => " demo.tools=brief",
+            Self::Off => " demo.tools=off",
         }
     }
 }
@@ -281,8 +340,9 @@ impl fmt::Display for Sabotage {
     }
 }
 
-/// The whole system, with this kernel, initial RAM disk and console in both VMs.
-pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, events: Events, rounds: Rounds, sabotage: Option<Sabotage>) -> System {
+/// The whole system of a run, with this kernel, initial RAM disk and console in both VMs.
+pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, play: &Play) -> System {
+    let Play { events, rounds, tools, sabotage, .. } = *play;
     let vm = |name: &str| {
         // A kernel that panics resets at once, so that the hypervisor learns of it.
         let events = events.of_one_side();
@@ -290,6 +350,7 @@ pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, events: Events
         if rounds != Rounds::default() {
             command_line.push_str(&format!(" demo.rounds={rounds}"));
         }
+        command_line.push_str(tools.parameter());
         if let Some(sabotage) = sabotage {
             // Nobody needs to wait long for what is known to fail.
             command_line.push_str(" demo.timeout=20 demo.reboot-timeout=20");
@@ -299,7 +360,7 @@ pub(super) fn system(kernel: &Path, initrd: &Path, console: &str, events: Events
             }
         }
         // A VM that crashes on purpose is not to start again.
-        VmSpec { memory: MEMORY, initrd: Some(initrd.to_owned()), ..VmSpec::new(name, kernel.to_owned(), command_line) }
+        VmSpec { memory: tools.memory(), initrd: Some(initrd.to_owned()), ..VmSpec::new(name, kernel.to_owned(), command_line) }
     };
     let connection = |connection: &DemoConnection| ConnectionSpec::new(connection.name, connection.ends.peers(), connection.size);
     System {
@@ -315,18 +376,21 @@ mod tests {
 
     use super::*;
 
+    fn played(play: Play) -> System {
+        system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", &play)
+    }
+
     #[test]
     fn the_system_can_be_composed() {
-        let system = system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), Rounds::default(), None);
+        let system = played(Play::default());
         let topology = system.topology(|_| Ok(Image { address: 0x4200_0000, size: 1 })).unwrap();
-        assert_eq!((topology.vms.len(), topology.components.len(), topology.connections.len()), (2, 1, 6));
+        assert_eq!((topology.vms.len(), topology.components.len(), topology.connections.len()), (2, 1, 7));
         assert!(topology.vms.iter().all(|vm| vm.command_line.contains("demo.events=10000") && !vm.command_line.contains("sabotage")));
     }
 
     #[test]
     fn rounds_reach_the_guests_where_they_are_not_the_usual() {
-        let line =
-            |rounds| system(Path::new("Image"), Path::new("initrd"), "ttyS0", Events::default(), rounds, None).vms[1].command_line.clone();
+        let line = |rounds| played(Play { rounds, ..Play::default() }).vms[1].command_line.clone();
         assert!(line(Rounds::FEW).ends_with(" demo.rounds=2000") && !line(Rounds::default()).contains("demo.rounds"));
         assert_eq!(RALLIES.map(|rally| rally.rounds(Rounds::default())), [10_000, 5000, 1000, 1000]);
         assert_eq!("3000".parse(), Ok(Rounds(3000)));
@@ -336,9 +400,20 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_has_room_for_the_file_and_as_much_again() {
+        for tools in Tools::value_variants() {
+            let system = played(Play { tools: *tools, ..Play::default() });
+            // A guest's /tmp takes half of its memory.
+            assert!(system.vms.iter().all(|vm| vm.memory / 2 > tools.file_bytes() + tools.tcp_bytes()), "{tools:?}");
+        }
+        let line = |tools| played(Play { tools, ..Play::default() }).vms[0].command_line.clone();
+        assert!(line(Tools::Brief).ends_with(" demo.tools=brief") && line(Tools::Off).ends_with(" demo.tools=off"));
+        assert!(!line(Tools::Full).contains("demo.tools"));
+    }
+
+    #[test]
     fn a_sabotage_reaches_its_vm_only() {
-        let system =
-            system(Path::new("Image"), Path::new("initrd"), "ttyAMA0", Events::default(), Rounds::default(), Some(Sabotage::KillGuest));
+        let system = played(Play { sabotage: Some(Sabotage::KillGuest), ..Play::default() });
         assert!(!system.vms[0].command_line.contains("sabotage"));
         assert!(system.vms[1].command_line.ends_with("demo.sabotage=die"));
     }

@@ -3,7 +3,8 @@
 use super::Play;
 use super::exits;
 use super::report::{ConnectionReport, EndReport, Report};
-use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, Rounds, VMS};
+use super::scenario::{BULK_BYTES, CONNECTIONS, COUNTS, DemoConnection, EARLY, Ends, Events, RALLIES, Rally, Rounds, Tools, VMS};
+use super::tools;
 use crate::launch::Interrupts;
 use crate::progress::seconds;
 use crate::trial::Run;
@@ -28,10 +29,11 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts:
     checks.extend(["late", "late-msix"].map(|name| Check::new(name, late(transcript, name))));
     checks.push(ping_msix);
     checks.extend(COUNTS.map(|(name, _)| Check::new(name, count(transcript, name, play.events))));
+    checks.extend(tools::checks(transcript, play.tools));
     checks.push(Check::new("reboot", reboot(transcript)));
     checks.extend([resume, resume_msix]);
-    checks.push(Check::new("events", events(transcript, play.events, play.rounds)));
-    checks.push(Check::new("interrupts", interrupted(transcript)));
+    checks.push(Check::new("events", events(transcript, &play)));
+    checks.push(Check::new("interrupts", interrupted(transcript, play.tools)));
     if let Interrupts::Pc { noapic, .. } = interrupts {
         for name in VMS {
             let guest = transcript.guest(name);
@@ -55,14 +57,15 @@ pub(super) fn verify(transcript: &Transcript, run: &Run, play: Play, interrupts:
         machine: Machine::of(interrupts, run),
         sabotage: play.sabotage.map(|sabotage| sabotage.to_string()),
         guests: report::guests(transcript, VMS.into_iter()),
-        connections: CONNECTIONS.iter().map(|connection| connection_report(transcript, connection, &checks)).collect(),
+        connections: CONNECTIONS.iter().map(|connection| connection_report(transcript, connection, &checks, play.tools)).collect(),
+        tools: tools::rates(transcript, play.tools),
         exits: exits::report(transcript),
         checks,
         log: run.log.clone(),
     }
 }
 
-fn connection_report(transcript: &Transcript, connection: &DemoConnection, checks: &[Check]) -> ConnectionReport {
+fn connection_report(transcript: &Transcript, connection: &DemoConnection, checks: &[Check], tools: Tools) -> ConnectionReport {
     let passed = checks.iter().any(|check| check.name == connection.name && check.ok);
     let life = transcript.guest(VMS[0]).first();
     let bytes = life.passed.get(connection.name).filter(|_| passed).and_then(|fields| fields.number("bytes")).unwrap_or(0);
@@ -79,7 +82,7 @@ fn connection_report(transcript: &Transcript, connection: &DemoConnection, check
         name: connection.name.to_owned(),
         driver: connection.driver.to_owned(),
         ends: connection.ends.peers().map(end).to_vec(),
-        bytes_verified: bytes,
+        bytes_verified: bytes + tools::bytes(transcript, tools, connection.name),
     }
 }
 
@@ -245,20 +248,29 @@ fn reboot(transcript: &Transcript) -> Finding {
 }
 
 /// What one end emitted the other received, on all connections together; nothing was dropped.
-fn events(transcript: &Transcript, events: Events, rounds: Rounds) -> Finding {
+fn events(transcript: &Transcript, play: &Play) -> Finding {
     let mut total = 0;
     for connection in &CONNECTIONS {
-        let counts = agreed(transcript, connection.name)?;
+        let name = connection.name;
+        let counts = agreed(transcript, name)?;
         total += counts[0] + counts[1];
-        let rallies: u64 = RALLIES.iter().filter(|rally| rally.connection == connection.name).map(|rally| rally.rounds(rounds)).sum();
+        if !COUNTS.iter().any(|(_, counted)| *counted == name) {
+            continue;
+        }
+        let rallies: u64 = RALLIES.iter().filter(|rally| rally.connection == name).map(|rally| rally.rounds(play.rounds)).sum();
         // Each of vm1's calls is answered once.
-        let calls = if connection.name == "ping" { 2 } else { 0 };
-        let expected = rallies + events.of_one_side() + calls;
-        if COUNTS.iter().any(|(_, name)| *name == connection.name) && counts != [expected; 2] {
-            let name = connection.name;
+        let calls = if name == "ping" { 2 } else { 0 };
+        let own = rallies + play.events.of_one_side() + calls;
+        let told = tools::events(transcript, play.tools, name);
+        let expected = told.map(|told| own + told);
+        // A channel is opened and closed by doorbells too.
+        let enough = counts.iter().zip(expected).all(|(count, least)| *count >= least);
+        let right = if play.tools == Tools::Off { counts == expected } else { enough };
+        if !right {
+            let [[there, back], [least, least_back]] = [counts, expected];
+            let word = if play.tools == Tools::Off { "" } else { "at least " };
             return Err(format!(
-                "the hypervisor counted {} and {} events on `{name}`; there should be {expected} each",
-                counts[0], counts[1]
+                "the hypervisor counted {there} and {back} events on `{name}`; there should be {word}{least} and {least_back}"
             ));
         }
     }
@@ -266,18 +278,23 @@ fn events(transcript: &Transcript, events: Events, rounds: Rounds) -> Finding {
 }
 
 /// Each connection has interrupted, as its driver should be.
-fn interrupted(transcript: &Transcript) -> Finding {
+fn interrupted(transcript: &Transcript, tools: Tools) -> Finding {
     let mut sums = [0, 0];
     for name in VMS {
-        for life in transcript.guest(name).lives {
+        for (place, life) in transcript.guest(name).lives.iter().enumerate() {
             for connection in of_vm(name).filter(|connection| !(name == VMS[0] && connection.name.starts_with("late"))) {
                 let line = life.interrupts.iter().find(|line| line.connection == connection.name);
                 let line = line.ok_or_else(|| format!("{name} has no interrupt for `{}`", connection.name))?;
                 if (line.driver.as_str(), line.kind.as_str()) != (connection.driver, connection.interrupt()) {
                     return Err(format!("{name}: `{}` interrupts {} by {}", connection.name, line.driver, line.kind));
                 }
-                // After the reboot the late ones have nothing to say.
-                if line.count == 0 && !(connection.name.starts_with("late") || connection.name == "bulk") {
+                // After the reboot the late ones have nothing to say, nor those of bulk data; without the command one of those never has.
+                let idle = match connection.name {
+                    "bulk" => place > 0,
+                    "bulk-msix" => place > 0 || tools == Tools::Off,
+                    name => name.starts_with("late"),
+                };
+                if line.count == 0 && !idle {
                     return Err(format!("{name}: `{}` never interrupted", connection.name));
                 }
                 sums[usize::from(line.kind == "MSI-X")] += line.count;
@@ -288,7 +305,7 @@ fn interrupted(transcript: &Transcript) -> Finding {
 }
 
 /// The findings of both VMs for `check`: vm1's in its life number `life`, each on the side it should be on.
-fn sides(transcript: &Transcript, life: usize, check: &str, names: [&str; 2]) -> Result<[Fields; 2], String> {
+pub(super) fn sides(transcript: &Transcript, life: usize, check: &str, names: [&str; 2]) -> Result<[Fields; 2], String> {
     let [vm0, vm1] = VMS.map(|name| transcript.guest(name));
     let second = vm1.lives.get(life).cloned();
     let side = |name: &str, guest: &Guest, life: &Life, side: &str| {
@@ -301,7 +318,7 @@ fn sides(transcript: &Transcript, life: usize, check: &str, names: [&str; 2]) ->
 }
 
 /// The guest's findings of a check that passed; else the guest's own reason, or what happened to the guest.
-fn passed<'a>(name: &str, guest: &Guest, life: &'a Life, check: &str) -> Result<&'a Fields, String> {
+pub(super) fn passed<'a>(name: &str, guest: &Guest, life: &'a Life, check: &str) -> Result<&'a Fields, String> {
     if let Some(failed) = life.failed.iter().find(|failed| failed.check == check) {
         return Err(format!("{name}: {}", failed.reason));
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use crossvm_manifest::Profile;
 
 use crate::architecture::Architecture;
-use crate::demo::{self, Events, Play, Sabotage};
+use crate::demo::{self, Events, Play, Sabotage, Tools};
 use crate::guest::Series;
 use crate::launch::{Gic, Installed, Irqchip, kvm};
 use crate::manifest::Platform;
@@ -109,13 +109,13 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "many-gicv2", what: "the same on a GICv2", run: |context| manifest(context, "many", Platform::El2, Gic::V2) },
     Step {
         name: "demo",
-        what: "two Debian guests talk under el2-vmm, one reboots; a million events, each of which counts",
+        what: "two Debian guests talk under el2-vmm, one reboots; a million events, each of which counts; files, pings and TCP by crossvm",
         run: |context| demo(context, Play { events: Events::MILLION, ..Play::default() }),
     },
     Step {
         name: "demo-gicv2",
-        what: "the same on a GICv2, with fewer events",
-        run: |context| demo(context, Play { gic: Some(Gic::V2), ..Play::default() }),
+        what: "the same on a GICv2, with fewer events and smaller files",
+        run: |context| demo(context, Play { gic: Some(Gic::V2), tools: Tools::Brief, ..Play::default() }),
     },
     Step {
         name: "demo-corrupt-byte",
@@ -141,17 +141,17 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "kvm-demo",
         what: "two Debian guests for x86-64 talk under kvm-vmm, one reboots: interrupt controllers in the kernel, lines through the IOAPIC",
-        run: |context| kvm_demo(context, kvm::Flags::default()),
+        run: |context| kvm_demo(context, kvm::Flags::default(), Tools::Brief),
     },
     Step {
         name: "kvm-demo-split",
         what: "the same with the IOAPIC in kvm-vmm",
-        run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), ..kvm::Flags::default() }),
+        run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), ..kvm::Flags::default() }, Tools::Off),
     },
     Step {
         name: "kvm-demo-noapic",
         what: "the same with the 8259 in kvm-vmm, and guests that use no IOAPIC",
-        run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), noapic: true, ..kvm::Flags::default() }),
+        run: |context| kvm_demo(context, kvm::Flags { irqchip: Some(Irqchip::Split), noapic: true, ..kvm::Flags::default() }, Tools::Off),
     },
     Step {
         name: "kvm-tests-arm64",
@@ -161,7 +161,7 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         name: "kvm-demo-arm64",
         what: "two Debian guests for arm64 talk under kvm-vmm in an emulated machine with EL2 and a GICv3, one reboots",
-        run: |context| kvm_demo(context, kvm::Flags { arch: Some(Architecture::Arm64), ..kvm::Flags::default() }),
+        run: |context| kvm_demo(context, kvm::Flags { arch: Some(Architecture::Arm64), ..kvm::Flags::default() }, Tools::Brief),
     },
     Step {
         name: "kvm-arm64-gicv2",
@@ -354,10 +354,10 @@ fn demo(context: &mut Context<'_>, play: Play) -> Result<()> {
 }
 
 /// On this machine's /dev/kvm where it runs kernels, else in an emulated machine: the output says which.
-fn kvm_demo(context: &mut Context<'_>, kvm: kvm::Flags) -> Result<()> {
+fn kvm_demo(context: &mut Context<'_>, kvm: kvm::Flags, tools: Tools) -> Result<()> {
     let on = Platform::Kvm.for_architecture(kvm.arch)?;
-    let timeout = Duration::from_secs(demo::usual_timeout(on));
-    demo(context, Play { on, kvm, rounds: demo::usual_rounds(on, None), timeout, ..Play::default() })
+    let timeout = Duration::from_secs(demo::usual_timeout(on, tools));
+    demo(context, Play { on, kvm, rounds: demo::usual_rounds(on, None), tools, timeout, ..Play::default() })
 }
 
 /// A guest in a vCPU on seL4, then what must fail.
@@ -387,7 +387,8 @@ fn demo_sel4(context: &mut Context<'_>) -> Result<()> {
         output::line(format!("LEFT OUT: {reason}. Nothing was tried of guests in vCPUs on seL4 for arm64."));
         return Ok(());
     }
-    demo(context, Play { on: Platform::Sel4, ..Play::default() })
+    let tools = demo::usual_tools(Platform::Sel4, None);
+    demo(context, Play { on: Platform::Sel4, tools, ..Play::default() })
 }
 
 /// What the host's version of the interrupt controller does not offer says so and is skipped: each version has its turn.
@@ -402,7 +403,7 @@ fn kvm_tests_arm64(context: &mut Context<'_>) -> Result<()> {
 }
 
 fn kvm_demo_apart(context: &mut Context<'_>) -> Result<()> {
-    kvm_demo(context, kvm::Flags { apart: true, ..kvm::Flags::default() })
+    kvm_demo(context, kvm::Flags { apart: true, ..kvm::Flags::default() }, Tools::Off)
 }
 
 fn kvm_link(context: &mut Context<'_>) -> Result<()> {
@@ -416,7 +417,7 @@ fn kvm_link(context: &mut Context<'_>) -> Result<()> {
 /// The run must fail, and for the reason that was provoked.
 fn sabotage(context: &mut Context<'_>, sabotage: Sabotage) -> Result<()> {
     let ready = context.ready()?;
-    let report = demo::play(context.workspace, &ready, Play { sabotage: Some(sabotage), ..Play::default() })?;
+    let report = demo::play(context.workspace, &ready, Play { sabotage: Some(sabotage), tools: Tools::Off, ..Play::default() })?;
     let culprit = sabotage.culprit();
     let log = &report.log;
     let Some(check) = report.check(culprit).filter(|check| !check.ok) else {

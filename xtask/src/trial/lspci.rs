@@ -181,8 +181,8 @@ mod tests {
         transcript.guest("vm0").last()
     }
 
-    fn expected() -> [Expected<'static>; 6] {
-        ["reverse", "bulk", "ping", "ping-msix", "late", "late-msix"].map(|name| {
+    fn expected() -> [Expected<'static>; 7] {
+        ["reverse", "bulk", "ping", "ping-msix", "late", "late-msix", "bulk-msix"].map(|name| {
             let msix = name.ends_with("msix");
             Expected { name, driver: if msix { "crossvm" } else { "uio_pci_generic" }, msix }
         })
@@ -191,13 +191,13 @@ mod tests {
     #[test]
     fn a_guest_s_functions_are_as_they_should_be() {
         let finding = check(&life(GOOD), &expected());
-        assert!(finding.as_ref().is_ok_and(|text| text.starts_with("6 functions 0500: 1af4:a111, 18 regions")), "{finding:?}");
+        assert!(finding.as_ref().is_ok_and(|text| text.starts_with("7 functions 0500: 1af4:a111, 21 regions")), "{finding:?}");
     }
 
     #[test]
     fn one_wrong_word_is_noticed() {
         for (from, to, told) in [
-            ("|00:02.0 0500: 1af4:a111", "|00:02.0 0500: 1af4:1111", "5 functions"),
+            ("|00:02.0 0500: 1af4:a111", "|00:02.0 0500: 1af4:1111", "6 functions"),
             ("0600: 1b36:0008", "0604: 1b36:0008", "no host bridge"),
             ("Memory at dfffa000", "Memory at dfffe000", "`ping`: region 1 is shown as"),
             ("[size=1M]", "[size=2M]", "`bulk`: region 1"),
