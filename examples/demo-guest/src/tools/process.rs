@@ -170,9 +170,10 @@ impl Running {
         while let Ok(line) = self.errors.recv_timeout(Duration::from_millis(100)) {
             self.said.push(line);
         }
-        let text = self.said.join("; ");
+        let lines = self.said.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+        let text = lines.collect::<Vec<_>>().join("; ");
         let skipped = text.chars().count().saturating_sub(COMPLAINT);
-        let end: String = text.trim_end().chars().skip(skipped).collect();
+        let end: String = text.chars().skip(skipped).collect();
         let colon = if end.is_empty() { "" } else { ": " };
         format!("`{}` {what}{colon}{end}", self.name)
     }
@@ -215,8 +216,8 @@ mod tests {
     #[test]
     fn what_it_prints_is_given_and_what_it_complains_of_is_the_reason() {
         assert_eq!(shell("echo one; echo two; echo three >&2").wait(LONG), Ok("one\ntwo\n".to_owned()));
-        let told = shell("echo lost; echo 'no peer' >&2; exit 4").wait(LONG).unwrap_err();
-        assert!(told.contains("exit status: 4") && told.ends_with(": no peer"), "{told}");
+        let told = shell("echo lost; printf 'no peer\\n\\n  wait for it\\n' >&2; exit 4").wait(LONG).unwrap_err();
+        assert!(told.contains("exit status: 4") && told.ends_with(": no peer; wait for it"), "{told}");
         assert!(Program::new("/nowhere/crossvm").start(["send"]).unwrap_err().starts_with("`/nowhere/crossvm send`: "));
     }
 
