@@ -26,13 +26,18 @@ use crate::workspace::Workspace;
 
 /// How long a run may take, in seconds, on a machine that has much else to do. On KVM an emulated machine may run the guests' machines.
 pub(crate) const fn usual_timeout(on: Platform, tools: Tools) -> u64 {
-    match on {
-        Platform::El2 if matches!(tools, Tools::Full) => 900,
+    let without = match on {
         Platform::El2 | Platform::Sel4 => 300,
         Platform::Kvm => 600,
         // The emulated processor takes longer from one exception level to another.
         Platform::KvmArm64 => 1200,
-    }
+    };
+    without
+        + match tools {
+            Tools::Full => 600,
+            Tools::Brief => 300,
+            Tools::Off => 0,
+        }
 }
 
 /// How many round trips guests make on it. What is known to go wrong with a mistake is known of the usual number.
@@ -85,7 +90,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "MISTAKE")]
     sabotage: Option<Sabotage>,
 
-    /// Give up after this time: 900 without it, 300 without everything of `--tools`, 600 on KVM, 1200 on KVM for arm64
+    /// Give up after this time: 300 without it, 600 on KVM, 1200 on KVM for arm64; 300 more with `--tools brief`, 600 more with `full`
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 }
