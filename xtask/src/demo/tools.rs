@@ -17,6 +17,9 @@ const PACKETS: u64 = 20;
 /// How often the two meet on a connection of round trips while their programs use the other one, and on that meanwhile.
 pub(super) const MEETINGS: u64 = 5;
 
+/// Doorbells of each side that the command does not count as a message's, at most: it opens the channel, meets the peer, and closes it.
+pub(super) const MANNERS: u64 = 8;
+
 /// The checks of one driver.
 #[derive(Debug, Clone, Copy)]
 struct Set {
