@@ -25,8 +25,7 @@ fn report(log: &str, run: &Run) -> Report {
     for line in log.lines() {
         transcript.add(&Line::parse(Duration::ZERO, line));
     }
-    let play = Play { tools: Tools::Off, ..Play::default() };
-    verify(&transcript, run, play, Interrupts::Gic(crate::launch::Gic::V3))
+    verify(&transcript, run, Play::default(), Interrupts::Gic(crate::launch::Gic::V3))
 }
 
 /// The checks that fail in `log`, and the reasons.
@@ -66,18 +65,19 @@ fn changed(words: &[&str], key: &str, value: &str) -> (Vec<String>, String) {
 fn a_good_run_passes_and_tells_all_it_has_seen() {
     let report = report(GOOD, &run());
     assert_eq!(report.reasons, [""; 0]);
-    assert!(report.ok && report.checks.len() == 24);
+    assert!(report.ok && report.checks.len() == 32);
     let [vm0, vm1] = report.guests.as_slice() else { panic!("two guests") };
     assert_eq!((vm0.kernel.as_deref(), vm0.boot_seconds.len()), (Some("6.1.0-57-cloud-arm64"), 1));
     assert_eq!((vm1.boot_seconds.len(), vm1.stopped.as_deref()), (2, Some("power-off")));
     assert!(vm0.exits["data-abort"] > 10_000 && !vm0.bar_moves.is_empty());
     let bytes: Vec<_> = report.connections.iter().map(|connection| (connection.name.as_str(), connection.bytes_verified)).collect();
-    let rest = ["ping", "ping-msix", "late", "late-msix", "bulk-msix"].map(|name| (name, 0));
-    assert_eq!(bytes, [&[("reverse", 2616), ("bulk", 67_108_864)][..], &rest].concat());
+    let rest = ["ping", "ping-msix", "late", "late-msix"].map(|name| (name, 0));
+    assert_eq!(bytes, [&[("reverse", 2616), ("bulk", (64 + 256 + 64) << 20)][..], &rest, &[("bulk-msix", (256 + 64) << 20)]].concat());
     let mirror = &report.connections[0].ends[1];
     assert_eq!((mirror.peer.as_str(), mirror.events_sent, mirror.events_received), ("mirror", Some(16), Some(16)));
-    // Round trips before and after the reboot, events without answers, and two calls.
-    assert_eq!(report.connections[2].ends[0].events_received, Some(10_000 + 1000 + 10_000 + 2));
+    // Round trips before and after the reboot, events without answers, and two calls; then the command's doorbells: pong has told of 2781, the two met five
+    // times, and a channel was opened, met and closed.
+    assert_eq!(report.connections[2].ends[0].events_received, Some(10_000 + 1000 + 10_000 + 2 + 2781 + 5 + 3));
     assert_eq!(report.connections[4].ends[1].events_received, Some(5));
     let kinds = |kind: &str| vm1.interrupts.iter().filter(|line| line.kind == kind && line.count > 0).count();
     assert!(kinds("INTx") >= 3 && kinds("MSI-X") >= 3, "{:?}", vm1.interrupts);
@@ -101,6 +101,10 @@ fn each_missing_line_fails_its_check() {
         ("check=late-msix vm=vm1", vec!["late-msix"]),
         ("check=count vm=vm0", vec!["count"]),
         ("check=count-msix vm=vm1", vec!["count-msix"]),
+        ("check=send vm=vm1", vec!["send"]),
+        ("check=net-ping vm=vm0", vec!["net-ping"]),
+        ("check=net-tcp-msix vm=vm0", vec!["net-tcp-msix"]),
+        ("check=latency-msix vm=vm1", vec!["latency-msix", "events"]),
         ("check=session-again vm=vm0", vec!["reboot"]),
         ("check=session-again vm=vm1", vec!["reboot"]),
         ("check=resume vm=vm0", vec!["resume"]),
@@ -206,10 +210,10 @@ fn events_that_the_hypervisor_did_not_deliver_fail() {
     let (failed, why) = changed(&record, "dropped", "1");
     assert_eq!((failed, why.contains("dropped 1 events of `ping`")), (vec!["events".to_owned()], true));
     // Both sides' counts agree, and are not what the guests have sent.
-    let extra = GOOD.replace(line(&record), &line(&record).replace("emitted=21002", "emitted=21003"));
+    let extra = GOOD.replace(line(&record), &line(&record).replace("emitted=23791", "emitted=23801"));
     let other = line(&["record=connection vm=vm0 name=ping "]);
-    let (failed, why) = verdict(&extra.replace(other, &other.replace("received=21002", "received=21003")));
-    assert_eq!((failed, why.contains("there should be 21002 and 21002")), (vec!["events".to_owned()], true));
+    let (failed, why) = verdict(&extra.replace(other, &other.replace("received=23791", "received=23801")));
+    assert_eq!((failed, why.contains("there should be 23798 and 23788, and at most 8 more")), (vec!["events".to_owned()], true));
 }
 
 #[test]
@@ -300,7 +304,7 @@ fn a_guest_cannot_speak_for_the_hypervisor_or_another_guest() {
 fn the_table_names_every_check_and_puts_reasons_first() {
     let shown = report(&GOOD.replace("check=reverse vm=vm0 ok=1", "check=reverse vm=vm0 ok=0"), &run()).show();
     assert!(shown.starts_with("FAILED:\n  - reverse: vm0 reports the check without success\n"), "{shown}");
-    assert!(shown.contains("23 of 24 checks passed") && shown.contains("bars-vm1") && shown.contains("demo.log"), "{shown}");
+    assert!(shown.contains("31 of 32 checks passed") && shown.contains("bars-vm1") && shown.contains("demo.log"), "{shown}");
     assert!(shown.contains("line of /proc/interrupts") && shown.contains("MSI-X"), "{shown}");
 }
 
@@ -310,8 +314,9 @@ fn the_report_is_json_with_all_parts() {
     assert_eq!((&json["ok"], &json["gic"]), (&true.into(), &"3".into()));
     assert!(json["guests"][1]["exits"]["irq"].as_u64().unwrap() > 1000);
     assert_eq!(json["guests"][1]["interrupts"][0]["driver"], "uio_pci_generic");
-    assert_eq!(json["connections"][1]["bytes_verified"], 67_108_864);
-    assert_eq!(json["connections"][2]["ends"][1]["events_sent"], 21_002);
+    assert_eq!(json["connections"][1]["bytes_verified"], 402_653_184);
+    assert_eq!((&json["tools"][0]["interrupt"], &json["tools"][1]["send"]["bytes"]), (&"INTx".into(), &268_435_456.into()));
+    assert_eq!(json["connections"][2]["ends"][1]["events_sent"], 23_791);
 }
 
 /// A recorded run of x86-64 guests on KVM, with interrupt controllers in the kernel.
