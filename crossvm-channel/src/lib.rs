@@ -53,6 +53,7 @@
 //! writes to WAKE how far it has come, makes a full fence, and looks once more; who has told something makes a full fence and looks at the other's WAKE: it rings if
 //! it went beyond what stands there. One of the two sees the other's word, whatever the order: no wake-up is lost, and a sleeper is rung once.
 //! The fence is worth several short messages, so [`Sender::push`] does without, and [`Sender::flush`] makes one for all that were pushed.
+//! An end that never sleeps says so ([`Config::polling`]): its peer makes no fence for it at all.
 //!
 //! # Death and return
 //!
