@@ -5,7 +5,9 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(target_has_atomic = "64")]
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::memory::Memory;
 
@@ -14,7 +16,7 @@ use crate::memory::Memory;
 pub struct Shared<'memory> {
     start: NonNull<u8>,
     len: usize,
-    owner: PhantomData<&'memory [AtomicU64]>,
+    owner: PhantomData<&'memory [AtomicU32]>,
 }
 
 // SAFETY: all accesses are atomic words, or copies between memory that others may change by nature and buffers of the caller; no reference
@@ -48,7 +50,8 @@ impl<'memory> Shared<'memory> {
         Self { start, len, owner: PhantomData }
     }
 
-    /// Ordinary memory of this program, for two of its threads.
+    /// Ordinary memory of this program, for two of its threads; where the processor has atomics of 64 bits, whose alignment this takes.
+    #[cfg(target_has_atomic = "64")]
     #[must_use]
     pub const fn of(words: &'memory [AtomicU64]) -> Self {
         let start = NonNull::from_ref(words).cast();
