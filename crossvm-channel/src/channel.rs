@@ -26,7 +26,7 @@ pub enum Interest {
     Message,
     /// Room for the message that found none.
     Room,
-    /// Either.
+    /// A message; and room, where a message has found none.
     Both,
 }
 
@@ -49,6 +49,12 @@ pub enum Armed {
     Ready,
     /// Sleep until the peer rings: it will.
     Sleep,
+}
+
+impl Armed {
+    pub(crate) const fn or_sleep(ready: bool) -> Self {
+        if ready { Self::Ready } else { Self::Sleep }
+    }
 }
 
 /// One end of a channel.
@@ -332,7 +338,9 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
         if interest.message() && self.consumer.arm(&self.base)? {
             return Ok(Armed::Ready);
         }
-        if interest.room() && self.producer.arm(&self.base)? {
+        // Who waits for either has nothing to wait for where every message had room.
+        let room = interest.room() && (interest == Interest::Room || self.producer.wants_room());
+        if room && self.producer.arm(&self.base)? {
             self.consumer.disarm(&self.base);
             return Ok(Armed::Ready);
         }

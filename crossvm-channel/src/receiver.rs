@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 
 use crate::base::{Base, Session};
+use crate::channel::Armed;
 use crate::doorbell::Doorbell;
 use crate::error::{Broken, RecvError, Violation};
 use crate::layout::{Ring, length_and_kind, record};
@@ -267,6 +268,22 @@ impl<M: Memory, D: Doorbell> Receiver<'_, M, D> {
     /// [`Broken`].
     pub fn flush(&mut self) -> Result<(), Broken> {
         self.consumer.tell(self.base)
+    }
+
+    /// Announces that this half sleeps next, until there is a message: [`Channel::arm`](crate::Channel::arm) for one half. A ring must wake whoever
+    /// sleeps in either.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`].
+    pub fn arm(&mut self) -> Result<Armed, Broken> {
+        self.flush()?;
+        self.consumer.arm(self.base).map(Armed::or_sleep)
+    }
+
+    /// This half is awake again.
+    pub fn disarm(&mut self) {
+        self.consumer.disarm(self.base);
     }
 }
 

@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 
 use crate::base::{Base, Session};
+use crate::channel::Armed;
 use crate::doorbell::Doorbell;
 use crate::error::{Broken, SendError, Violation};
 use crate::layout::{Ring, header, record};
@@ -197,6 +198,11 @@ impl Producer {
         Ok(ready)
     }
 
+    /// Whether a message has found no room, and none was sent since.
+    pub(crate) const fn wants_room(&self) -> bool {
+        self.wanted != 0
+    }
+
     /// This side does not sleep any more.
     pub(crate) fn disarm<M: Memory, D: Doorbell>(&self, base: &Base<M, D>) {
         base.set(OF_WAKE_WRITER, 0);
@@ -270,6 +276,21 @@ impl<M: Memory, D: Doorbell> Sender<'_, M, D> {
     #[inline]
     pub fn flush(&mut self) -> Result<(), Broken> {
         self.producer.flush(self.base)
+    }
+
+    /// Announces that this half sleeps next, until there is room for the message that found none: [`Channel::arm`](crate::Channel::arm) for one half. A ring must
+    /// wake whoever sleeps in either.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`].
+    pub fn arm(&mut self) -> Result<Armed, Broken> {
+        self.producer.arm(self.base).map(Armed::or_sleep)
+    }
+
+    /// This half is awake again.
+    pub fn disarm(&mut self) {
+        self.producer.disarm(self.base);
     }
 }
 

@@ -280,3 +280,29 @@ fn a_view_shows_both_sides_without_taking_part() {
     drop(b);
     assert!(!View::of(&Shared::of(&words)).connected());
 }
+
+#[test]
+fn halves_and_who_waits_for_either_sleep_for_what_they_want() {
+    use crossvm_channel::{Armed, Interest};
+    let words = words(4096);
+    let bell = Bell::default();
+    let mut a = Channel::open(Shared::of(&words), Silent, Config::new(Side::A)).unwrap();
+    let mut b = Channel::open(Shared::of(&words), &bell, Config::new(Side::B)).unwrap();
+    meet(&mut a, &mut b);
+    assert_eq!(a.arm(Interest::Both), Ok(Armed::Sleep), "nothing wants room");
+    bell.0.set(0);
+    b.try_send(b"x").unwrap();
+    assert_eq!(bell.0.take(), 1);
+    assert_eq!(a.arm(Interest::Both), Ok(Armed::Ready));
+    recv(&mut a).unwrap();
+    while a.try_send(&[0; 100]).is_ok() {}
+    let (mut sender, mut receiver) = a.split();
+    assert_eq!((receiver.arm(), sender.arm()), (Ok(Armed::Sleep), Ok(Armed::Sleep)));
+    while recv(&mut b).is_ok() {}
+    assert_eq!(bell.0.take(), 1, "for the room");
+    assert_eq!(sender.arm(), Ok(Armed::Ready));
+    b.try_send(b"y").unwrap();
+    assert_eq!((bell.0.take(), receiver.arm()), (1, Ok(Armed::Ready)), "for the message");
+    sender.disarm();
+    receiver.disarm();
+}

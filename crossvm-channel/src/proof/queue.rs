@@ -147,6 +147,11 @@ impl Queue {
         (self.wanted <= self.free_if_read(self.read), self.wanted <= self.free_if_read(self.returned()))
     }
 
+    /// Whether a message found no room, and none was sent since.
+    pub(super) fn wants_room(&self) -> bool {
+        self.wanted != 0
+    }
+
     pub(super) fn reader_sleeps(&mut self) {
         self.reader_sleeps = Some(self.received);
     }

@@ -257,7 +257,8 @@ impl<'a> World<'a> {
         self.flush(who);
         self.return_room(who);
         let armed = self.ends[who].arm(interest).unwrap();
-        let (message, room) = (interest != Interest::Room, interest != Interest::Message);
+        let message = interest != Interest::Room;
+        let room = interest == Interest::Room || interest == Interest::Both && self.queues[who].wants_room();
         let [may, must] = {
             let (a, b) = (self.queues[1 - who].may_and_must_have(), self.queues[who].may_and_must_have_room());
             [message && a.0 || room && b.0, message && a.1 || room && b.1]
