@@ -13,7 +13,7 @@ use crate::spec::{
     CLOSED, DOWN, MAGIC, MIN_SIZE, OF_ACCEPTED, OF_FEATURES, OF_GENERATION, OF_HEAD, OF_MAGIC, OF_PROTOCOL, OF_SIZE, OF_STATE, OF_TAIL,
     OF_VERSION, OF_VIOLATION, OF_WAKE_READER, OF_WAKE_WRITER, OPEN, POLLING, SUPPRESSION, VERSION,
 };
-use crate::statistics::{Received, Sent, Statistics};
+use crate::statistics::Statistics;
 
 /// A ring of no length, while there is no peer.
 const NONE: Ring = Ring { start: 0, capacity: 0 };
@@ -215,19 +215,10 @@ impl<M: Memory, D: Doorbell> Channel<M, D> {
     /// What went through this end since it was opened.
     #[must_use]
     pub const fn statistics(&self) -> Statistics {
-        let (past, sent, received) = (&self.past, &self.producer.sent, &self.consumer.received);
         Statistics {
-            sent: Sent {
-                messages: past.sent.messages.wrapping_add(sent.messages),
-                bytes: past.sent.bytes.wrapping_add(sent.bytes),
-                doorbells: past.sent.doorbells.wrapping_add(sent.doorbells),
-            },
-            received: Received {
-                messages: past.received.messages.wrapping_add(received.messages),
-                bytes: past.received.bytes.wrapping_add(received.bytes),
-                doorbells: past.received.doorbells.wrapping_add(received.doorbells),
-            },
-            sleeps: past.sleeps.wrapping_add(self.sleeps),
+            sent: self.past.sent.and(self.producer.sent),
+            received: self.past.received.and(self.consumer.received),
+            sleeps: self.past.sleeps.wrapping_add(self.sleeps),
         }
     }
 

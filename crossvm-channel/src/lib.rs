@@ -116,4 +116,4 @@ pub use receiver::{Message, Receiver};
 pub use sender::{OutOfMessage, Sender, WriteGrant};
 pub use shared::Shared;
 pub use side::Side;
-pub use statistics::{Received, Sent, Statistics};
+pub use statistics::{Statistics, Traffic};

@@ -10,7 +10,7 @@ use crate::layout::{Ring, length_and_kind, record};
 use crate::memory::Memory;
 use crate::sender::{OutOfMessage, within};
 use crate::spec::{ARMED, DATA, OF_HEAD, OF_TAIL, OF_WAKE_READER, OF_WAKE_WRITER, SKIP, UNIT};
-use crate::statistics::Received;
+use crate::statistics::Traffic;
 
 /// A reader tells how far it is, and wakes a peer that sleeps for it, at the latest after this part of the ring.
 const TELL_AFTER: u32 = 4;
@@ -33,7 +33,7 @@ pub(crate) struct Consumer {
     told: u32,
     /// For how much it was looked after whether the peer sleeps.
     checked: u32,
-    pub(crate) received: Received,
+    pub(crate) received: Traffic,
 }
 
 /// A message in the ring, checked.
@@ -48,7 +48,7 @@ struct Found {
 impl Consumer {
     /// For `ring`, at its beginning.
     pub(crate) const fn new(session: Result<Session, Broken>, ring: Ring) -> Self {
-        Self { session, ring, position: 0, offset: 0, tail: 0, told: 0, checked: 0, received: Received::NONE }
+        Self { session, ring, position: 0, offset: 0, tail: 0, told: 0, checked: 0, received: Traffic::NONE }
     }
 
     #[cfg(test)]

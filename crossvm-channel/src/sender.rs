@@ -9,7 +9,7 @@ use crate::error::{Broken, SendError, Violation};
 use crate::layout::{Ring, header, record};
 use crate::memory::Memory;
 use crate::spec::{ARMED, DATA, OF_HEAD, OF_TAIL, OF_WAKE_READER, OF_WAKE_WRITER, SKIP, UNIT};
-use crate::statistics::Sent;
+use crate::statistics::Traffic;
 
 /// A writer tells how far it is at the latest after so many bytes: the peer can begin to read while this side still writes.
 const TELL_AFTER: u32 = 4096;
@@ -34,7 +34,7 @@ pub(crate) struct Producer {
     head: u32,
     /// How much room the last message without any would have taken.
     wanted: u32,
-    pub(crate) sent: Sent,
+    pub(crate) sent: Traffic,
 }
 
 /// Room for a record.
@@ -49,7 +49,7 @@ struct Place {
 impl Producer {
     /// For `ring`, at its beginning.
     pub(crate) const fn new(session: Result<Session, Broken>, ring: Ring) -> Self {
-        let sent = Sent::NONE;
+        let sent = Traffic::NONE;
         Self { session, ring, position: 0, offset: 0, told: 0, checked: 0, head: 0, wanted: 0, sent }
     }
 

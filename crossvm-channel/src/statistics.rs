@@ -1,18 +1,18 @@
 //! How much went through a channel.
 
-/// What one end has sent.
+/// What went one way through one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Sent {
+pub struct Traffic {
     /// Messages.
     pub messages: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// How often the peer was rung because it slept for a message.
+    /// How often the peer was rung because it slept for this: for a message that this end has sent, for the room of one that it has received.
     pub doorbells: u64,
 }
 
-impl Sent {
+impl Traffic {
     pub(crate) const NONE: Self = Self { messages: 0, bytes: 0, doorbells: 0 };
 
     #[inline]
@@ -25,32 +25,13 @@ impl Sent {
     pub(crate) const fn doorbells(&mut self, rung: bool) {
         self.doorbells = self.doorbells.wrapping_add(rung as u64);
     }
-}
 
-/// What one end has received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Received {
-    /// Messages.
-    pub messages: u64,
-    /// Bytes in them.
-    pub bytes: u64,
-    /// How often the peer was rung because it slept for room.
-    pub doorbells: u64,
-}
-
-impl Received {
-    pub(crate) const NONE: Self = Self { messages: 0, bytes: 0, doorbells: 0 };
-
-    #[inline]
-    pub(crate) const fn add(&mut self, length: u32) {
-        self.messages = self.messages.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(length as u64);
-    }
-
-    #[inline]
-    pub(crate) const fn doorbells(&mut self, rung: bool) {
-        self.doorbells = self.doorbells.wrapping_add(rung as u64);
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.wrapping_add(other.messages),
+            bytes: self.bytes.wrapping_add(other.bytes),
+            doorbells: self.doorbells.wrapping_add(other.doorbells),
+        }
     }
 }
 
@@ -59,9 +40,9 @@ impl Received {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Statistics {
     /// Sent.
-    pub sent: Sent,
+    pub sent: Traffic,
     /// Received.
-    pub received: Received,
+    pub received: Traffic,
     /// How often this end slept in a call of the channel's.
     pub sleeps: u64,
 }

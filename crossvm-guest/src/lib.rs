@@ -55,6 +55,29 @@
 //!
 //! A waiter sleeps by itself (`wait`), or is a descriptor of an event loop: the module [`wait`] tells how, and how no event is slept through.
 //!
+//! # Messages
+//!
+//! A dataport is memory, no more. Two ends that want to exchange messages through one, without having to trust each other, open a
+//! [`channel`]: under Linux a [`GuestChannel`], which sleeps on the connection's events; on bare metal a
+//! [`Channel`](channel::Channel) over [`Ordered`] memory, whose doorbell is the connection's [`EventRegisters`]. It takes all of the dataport and
+//! all events.
+//!
+//! ```no_run
+//! # #[cfg(not(all(feature = "linux", target_os = "linux")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "linux", target_os = "linux"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use crossvm_guest::channel::{Config, Side};
+//! use crossvm_guest::{DataportIndex, GuestChannel, System};
+//!
+//! let endpoint = System::default().endpoint("bulk")?;
+//! let mut channel = GuestChannel::open(&endpoint, DataportIndex::FIRST, Config::new(Side::A))?;
+//! channel.connect()?;
+//! channel.send(b"stressed")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Order
 //!
 //! Dataports and event registers are different kinds of memory here (arm64: Normal non-cacheable or Device; x86: write combining
@@ -63,7 +86,8 @@
 //! | where | arm64 | x86 | RISC-V | what it gives |
 //! | --- | --- | --- | --- | --- |
 //! | before EMIT, and after COUNT was cleared | `dsb sy` | `mfence` | `fence iorw, iorw` | what was written to a dataport is there, and what was read from it was read, before the peer is told |
-//! | after COUNT was read | `dmb ld` | `lfence` | `fence iorw, iorw` | what the peer wrote before it emitted is seen by the reads that follow |
+//! | in a channel in uncached memory, before a word that tells of others | `dmb sy` | `mfence` | `fence iorw, iorw` | what was written is there, and what was read was read, before the peer can know |
+//! | after COUNT was read, or a channel's word | `dmb ld` | `lfence` | `fence iorw, iorw` | what the peer wrote before it emitted is seen by the reads that follow |
 //!
 //! So a program writes, then [emits](EventRegisters::emit); the peer [takes](EventRegisters::take) the event, then reads. It needs no fence of its
 //! own.

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicU64;
 
 use crossvm_channel::{
-    Armed, Broken, Channel, Config, Error, Incompatible, Interest, OutOfMessage, Protocol, RecvError, RingFailed, SendError, Shared, Side,
-    SideState, Signal, Silent, TooSmall, View, Violation, Wake,
+    Armed, Broken, Channel, Config, Error, Incompatible, Interest, Notified, OutOfMessage, Protocol, RecvError, RingFailed, SendError,
+    Shared, Side, SideState, Signal, Silent, TooSmall, View, Violation, Wake,
 };
 
 use crate::values::show;
@@ -55,6 +55,7 @@ fn small() {
     show(&Wake::Rung);
     show(&Wake::TimedOut);
     show(&Silent);
+    show(&Notified(7_u8));
     show(&Signal::new());
     show(&Protocol::named(*b"test"));
     for state in [SideState::Absent, SideState::Down, SideState::Open, SideState::Closed, SideState::Failed(1), SideState::Odd(9)] {

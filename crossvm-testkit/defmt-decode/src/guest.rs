@@ -130,6 +130,7 @@ fn driver() {
     show(&connection.dataports()[0]);
     show(&connection.dataport(&memory, DataportIndex::FIRST).expect("it is there"));
     show(&memory.region(range()).expect("it is mapped"));
+    show(&crossvm_guest::Ordered(memory.region(range()).expect("it is mapped")));
     show(&Ecam::new(&Pages::new(), range()).expect("it is mapped"));
     show(&Mapped::new(Absent));
     show_ports();
