@@ -2,7 +2,7 @@
 //!
 //! Two ends, A and B, share memory: a dataport, a memfd, ordinary memory. A [`Channel`] carries messages of any length up to a quarter of it in
 //! both directions, each through a ring that one end writes and the other reads. It does not allocate, takes no locks, and uses nothing but plain loads
-//! and stores of 32 bits, so it works on memory that is mapped uncached too.
+//! and stores (words of 32 bits, and copies of bytes), so it works on memory that is mapped uncached too.
 //!
 //! ```text
 //!        end A                         shared memory                        end B
