@@ -180,13 +180,13 @@ impl Producer {
     pub(crate) fn arm<M: Memory, D: Doorbell>(&mut self, base: &Base<M, D>) -> Result<bool, Broken> {
         self.flush(base)?;
         let session = self.session?;
+        if self.has_room(self.wanted) {
+            return Ok(true);
+        }
         // The peer rings when its HEAD is beyond this: then there is just enough room. More would be better, but who reads may wait for
         // this message before it reads on.
         let missing = self.wanted.wrapping_sub(self.ring.capacity.wrapping_sub(self.position.wrapping_sub(self.head)));
         let wake = self.head.wrapping_add(missing).wrapping_sub(UNIT);
-        if self.has_room(self.wanted) {
-            return Ok(true);
-        }
         base.set(OF_WAKE_WRITER, wake | ARMED);
         base.memory.fence();
         self.ask_head(base, session)?;
